@@ -1,0 +1,1 @@
+//! Decoding: bytes into Arrow batches, bad records told apart.

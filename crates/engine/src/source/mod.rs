@@ -1,0 +1,98 @@
+//! Sources: where records come from.
+//!
+//! A source is split into partitions; a worker owns some of them through one [`Reader`]. A reader
+//! hands over many records at once as borrowed slices, so that a client that keeps fetched bytes
+//! in place (librdkafka's queue, a memory-mapped file, a fetch buffer) copies nothing.
+//!
+//! A reader starts each partition at the next offset it is told; it never chooses another one by
+//! itself. A position that does not exist any more is [`SourceError::LostPosition`].
+
+use std::time::Duration;
+
+use crate::units::{Offset, Partition};
+
+/// One record as fetched. Borrowed from the reader for the length of one callback.
+#[derive(Debug, Clone, Copy)]
+pub struct RawRecord<'a> {
+    /// Partition.
+    pub partition: Partition,
+    /// Offset in the partition.
+    pub offset: Offset,
+    /// Record timestamp, milliseconds since the epoch; -1 if the source has none.
+    pub timestamp_ms: i64,
+    /// Key bytes.
+    pub key: Option<&'a [u8]>,
+    /// Value bytes; `None` is Kafka's null.
+    pub value: Option<&'a [u8]>,
+}
+
+/// What a poll learned about a partition beside its records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PartitionEvent {
+    /// The reader stands at the partition's end; `next` is its position there
+    /// (past transaction markers, which are no records).
+    CaughtUp {
+        /// Partition.
+        partition: Partition,
+        /// Position at the end.
+        next: Offset,
+    },
+}
+
+/// Reads some partitions of one source. Owned by one worker thread.
+pub trait Reader: Send {
+    /// Waits up to `timeout` for records and hands at most `max` of them to `on_records`, in one
+    /// call, offsets ascending within each partition. Returns what else was learned, in order:
+    /// an event about a partition holds for after the records of the same poll.
+    fn poll(
+        &mut self,
+        timeout: Duration,
+        max: usize,
+        on_records: &mut dyn FnMut(&[RawRecord<'_>]),
+    ) -> Result<Vec<PartitionEvent>, SourceError>;
+
+    /// Starts reading further partitions at the given next offsets.
+    fn assign(&mut self, partitions: &[(Partition, Offset)]) -> Result<(), SourceError>;
+}
+
+/// Why a source cannot go on. Transient trouble (a broker restart) is retried inside the reader
+/// and never surfaces here.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The position to continue from is gone.
+    #[error(
+        "source '{source_name}', partition {partition}: the next offset is {wanted}, but the partition \
+         now holds {low}..{high}; records were removed by retention or the topic was made anew. \
+         Set on_lost_position = \"earliest\" to continue at {low}, or start with a new checkpoint path"
+    )]
+    LostPosition {
+        /// Source.
+        source_name: String,
+        /// Partition.
+        partition: Partition,
+        /// Where the engine stood.
+        wanted: Offset,
+        /// First offset there is.
+        low: Offset,
+        /// One past the last offset there is.
+        high: Offset,
+    },
+    /// The configuration or the server must be changed by somebody.
+    #[error("{attempted}: {reason}. {hint}")]
+    Misconfigured {
+        /// What was attempted, on which object.
+        attempted: String,
+        /// What the server or client said.
+        reason: String,
+        /// What to do next.
+        hint: String,
+    },
+    /// Anything else that cannot be retried.
+    #[error("{attempted}: {reason}")]
+    Failed {
+        /// What was attempted, on which object.
+        attempted: String,
+        /// What went wrong.
+        reason: String,
+    },
+}

@@ -1,0 +1,1 @@
+//! SQL: the pipeline's queries, planned by DataFusion into programs over batches.

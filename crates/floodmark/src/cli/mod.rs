@@ -1,0 +1,51 @@
+//! The command line: one module a subcommand.
+//!
+//! Results go to standard output, everything else to standard error.
+
+mod check;
+mod completions;
+mod exit;
+mod generate;
+mod run;
+mod topics;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Event-time streaming pipelines: Kafka in, SQL over windows, Parquet and alerts out,
+/// exactly once.
+#[derive(Debug, Parser)]
+#[command(
+    name = "floodmark",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::Args),
+    Run(run::Args),
+    Generate(generate::Args),
+    #[command(subcommand)]
+    Topics(topics::Topics),
+    Completions(completions::Args),
+}
+
+/// Parses the command line and runs it.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Command::Check(args) => check::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Generate(args) => generate::run(&args),
+        Command::Topics(command) => topics::run(&command),
+        Command::Completions(args) => completions::run(&args),
+    };
+    exit::report(outcome)
+}
