@@ -1,6 +1,6 @@
 //! Rows on their way through the engine: an Arrow batch and where each row came from.
 
-use arrow::array::{BooleanArray, Int32Array, Int64Array, RecordBatch};
+use arrow::array::{Array, BooleanArray, Int32Array, Int64Array, RecordBatch};
 use arrow::compute::{filter, filter_record_batch};
 use arrow::error::ArrowError;
 
