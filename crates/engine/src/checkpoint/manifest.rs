@@ -83,9 +83,12 @@ pub struct ChunkRef {
 }
 
 /// What a sink has to do, and has done.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SinkState {
+    /// The epoch whose work this is. Taking over carries the work along under a later manifest;
+    /// what the sink stamped its effects with is this one.
+    pub epoch: Epoch,
     /// The sink's pre-committed work, in its own words.
     pub work: serde_json::Value,
     /// State file with the rows the sink carries.

@@ -9,8 +9,8 @@
 //!                    whoever creates manifest N owns epoch N; the other instance is fenced
 //! ```
 //!
-//! - INV-EPOCH: manifest N+1 is put only after the work of manifest N was committed, so a recovery
-//!   has to look at the newest manifest alone.
+//! - INV-EPOCH: manifest N+1 is put only after the work of manifest N was committed, or carries that
+//!   work along, so a recovery has to look at the newest manifest alone.
 //! - INV-OWNER: an instance makes something visible only with a [`CommitPermit`], which exists only
 //!   for a manifest that this instance has put, or has read back and claimed.
 //! - Taking over is putting the next manifest, with the generation one higher and everything else

@@ -106,6 +106,12 @@ mod tests {
             ledger: crate::ledger::Ledger::default(),
         };
         let window = WindowState { fingerprint: "f1".into(), open: BTreeMap::new() };
+        let sink = SinkState {
+            epoch: Epoch(7),
+            work: serde_json::Value::Null,
+            carried: None,
+            committed: crate::sink::Committed::default(),
+        };
         Manifest {
             pipeline: "p".into(),
             epoch: Epoch(7),
@@ -115,7 +121,7 @@ mod tests {
             version: "0".into(),
             sources: [("s".into(), source)].into(),
             windows: [("w".into(), window)].into(),
-            sinks: [("w".into(), SinkState::default())].into(),
+            sinks: [("w".into(), sink)].into(),
             files: BTreeMap::new(),
         }
     }
