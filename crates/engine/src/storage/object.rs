@@ -99,7 +99,7 @@ impl ObjectBackend {
     }
 
     pub(super) async fn list(&self, directory: &str) -> Result<Vec<Entry>, Cause> {
-        let prefix = self.path(directory)?;
+        let prefix = self.directory(directory)?;
         let skip = if self.prefix.is_empty() {
             0
         } else {
@@ -175,6 +175,16 @@ impl ObjectBackend {
     }
 
     fn path(&self, name: &str) -> Result<Path, Cause> {
+        if name.is_empty() {
+            return Err(Cause::Other(Trouble::Misconfigured {
+                reason: "an object needs a name".to_owned(),
+                hint: "Choose another path".to_owned(),
+            }));
+        }
+        self.directory(name)
+    }
+
+    fn directory(&self, name: &str) -> Result<Path, Cause> {
         Path::parse(format!("{}/{name}", self.prefix)).map_err(|error| {
             Cause::Other(Trouble::Misconfigured {
                 reason: error.to_string(),
