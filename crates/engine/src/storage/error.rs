@@ -291,10 +291,16 @@ fn root_cause(error: Link<'_>) -> String {
         .unwrap_or_default()
 }
 
-/// All texts of a chain.
+/// All texts of a chain; most errors repeat their source's.
 fn chain(error: Link<'_>) -> String {
-    let texts: Vec<_> = links(error).map(ToString::to_string).collect();
-    texts.join(": ")
+    links(error).skip(1).fold(error.to_string(), |text, link| {
+        let more = link.to_string();
+        if text.contains(&more) {
+            text
+        } else {
+            format!("{text}: {more}")
+        }
+    })
 }
 
 #[cfg(test)]

@@ -198,7 +198,7 @@ impl ObjectBackend {
 /// unknown one, and some servers answer one with 400.
 fn upload_cause(error: &object_store::Error) -> Cause {
     let text = error.to_string();
-    if text.contains("NoSuchUpload") || text.contains("No multipart upload found") {
+    if text.contains("NoSuchUpload") || text.contains("MultipartUpload not found") {
         return Cause::NotFound;
     }
     error::from_object_store(error)
