@@ -1,0 +1,3 @@
+//! The pipeline file as its users see it.
+
+mod reference_file;
