@@ -29,8 +29,9 @@
 //!
 //! In the order in which an event comes about: [`config`] says what is asked for, `schedule` whose turn
 //! it is and when, `device` what the device measures, `record` how that is written, `bad` how it is
-//! spoilt, [`simulator`] ties them together and [`tally`] counts.
+//! spoilt, [`simulator`] ties them together, [`tally`] counts and [`batch`] collects.
 
+pub mod batch;
 pub mod config;
 pub mod simulator;
 pub mod tally;
@@ -44,6 +45,7 @@ mod schedule;
 mod tests;
 
 pub use bad::BadKind;
+pub use batch::Batch;
 pub use config::{Config, ConfigError, Spacing};
 pub use simulator::{EventInfo, Kind, Simulator};
 pub use tally::Tally;

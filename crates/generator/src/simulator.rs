@@ -161,6 +161,11 @@ impl Simulator {
         self.schedule.position()
     }
 
+    /// Whether one record is one line: see [`Config::lines`].
+    pub fn is_lines(&self) -> bool {
+        self.lines
+    }
+
     /// Event time of the next event, disorder and lateness aside, in milliseconds since 1970.
     pub fn event_time_ms(&self) -> i64 {
         self.schedule.time_ms(self.schedule.position())
