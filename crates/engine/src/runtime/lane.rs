@@ -239,7 +239,7 @@ impl Journey {
         let mut good: Vec<u32> = Vec::with_capacity(records.len());
         let mut taken = 0;
         for record in records {
-            if self.decoder.bytes() >= MAX_BATCH_BYTES {
+            if self.decoder.bytes() + dead.bytes() >= MAX_BATCH_BYTES {
                 break;
             }
             let refused = match record.value {
