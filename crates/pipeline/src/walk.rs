@@ -185,40 +185,41 @@ impl Walker<'_> {
     }
 
     fn table(&mut self, node: &mut Node, schema: &Value, place: &Place, tag: Option<&str>) {
-        // A tagged variant refers to a shared definition or has its keys beside the tag.
-        let definition = resolve(schema);
-        let properties = |key: &str| property(schema, key).or_else(|| property(definition, key));
+        let properties = |key: &str| property(schema, key);
         let Kind::Table(entries) = &mut node.kind else {
             return;
         };
-        let names: Vec<&str> = keys(schema).chain(keys(definition)).collect();
-        let others = definition
+        let names: Vec<&str> = keys(schema).filter(|name| *name != TAG).collect();
+        let others = schema
             .get("additionalProperties")
             .filter(|others| others.is_object());
+        let mut meant = Vec::new();
         entries.retain_mut(|entry| {
             let child = place.child(entry);
             if let Some(schema) = properties(&entry.key.name).or(others) {
                 self.value(&mut entry.node, schema, &child);
                 true
             } else {
-                let candidates = names.iter().copied().filter(|name| *name != TAG);
-                self.unknown_key(entry, candidates, definition, place, tag);
+                meant.extend(closest(&entry.key.name, names.iter().copied()));
+                self.unknown_key(entry, &names, schema, place, tag);
                 false
             }
         });
-        for name in required(schema).chain(required(definition)) {
-            if name != TAG && entries.iter().all(|entry| entry.key.name != name) {
+        for name in required(schema) {
+            // A key that is there in another spelling has been reported as that.
+            let there = meant.contains(&name) || entries.iter().any(|entry| entry.key.name == name);
+            if name != TAG && !there {
                 self.missing_key(name, properties(name), place);
             }
         }
-        self.not_empty(node, definition, place);
+        self.not_empty(node, schema, place);
     }
 
-    fn unknown_key<'k>(
+    fn unknown_key(
         &mut self,
         entry: &Entry,
-        names: impl Iterator<Item = &'k str> + Clone,
-        definition: &Value,
+        names: &[&str],
+        schema: &Value,
         place: &Place,
         tag: Option<&str>,
     ) {
@@ -227,12 +228,12 @@ impl Walker<'_> {
             Some(tag) => format!("{} (type `{tag}`)", place.table()),
             None => place.table(),
         };
-        let help = closest(&entry.key.name, names.clone())
+        let help = closest(&entry.key.name, names.iter().copied())
             .map(|name| format!("did you mean `{name}`?"))
-            .or_else(|| belongs_below(&entry.key.name, definition, place))
-            .unwrap_or_else(|| match names.clone().count() {
-                0 => "it takes no keys".to_owned(),
-                _ => format!("it takes {}", list(names, "and")),
+            .or_else(|| belongs_below(&entry.key.name, schema, place))
+            .unwrap_or_else(|| match names {
+                [] => "it takes no other keys".to_owned(),
+                _ => format!("it takes {}", list(names.iter().copied(), "and")),
             });
         self.problems.push(
             Diagnostic::error(
@@ -448,8 +449,8 @@ fn type_help(node: &Node, expected: &str) -> Option<String> {
 }
 
 /// If a table below takes the key, says so.
-fn belongs_below(key: &str, definition: &Value, place: &Place) -> Option<String> {
-    let properties = definition.get("properties")?.as_object()?;
+fn belongs_below(key: &str, schema: &Value, place: &Place) -> Option<String> {
+    let properties = schema.get("properties")?.as_object()?;
     let (below, _) = properties.iter().find(|(_, schema)| {
         let schema = resolve(schema);
         let variants = schema.get("oneOf").and_then(Value::as_array);

@@ -260,10 +260,10 @@ impl Validator<'_> {
 
     fn misread(&mut self, code: &'static str, text: &Text, misread: Misread) {
         let what = match code {
-            "bad-duration" => "this is no duration",
-            "bad-size" => "this is no size",
-            "bad-type" => "this is no type of a column",
-            _ => "this is no location",
+            "bad-duration" => "not a duration",
+            "bad-size" => "not a size",
+            "bad-type" => "not a column type",
+            _ => "not a location",
         };
         self.problems.push(
             Diagnostic::error(code, place(text, misread.range), what)
