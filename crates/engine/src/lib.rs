@@ -8,9 +8,11 @@
 //! - [`sink`] stages rows so that nothing shows before its checkpoint, then commits them.
 //! - [`storage`] is the directory or bucket under sinks and checkpoints.
 //!
-//! [`units`] and [`rows`] are the words they share.
+//! [`kafka`] is what Kafka sources and sinks share; [`units`] and [`rows`] are the words they all
+//! share.
 
 pub mod decode;
+pub mod kafka;
 pub mod rows;
 pub mod sink;
 pub mod source;
