@@ -14,10 +14,10 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 /// Longest wait for something that must happen.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The cluster under test; `None` skips the test that asks.
-pub fn cluster() -> Option<KafkaCluster> {
+pub(crate) fn cluster() -> Option<KafkaCluster> {
     let Ok(brokers) = std::env::var("KAFKA_BROKERS") else {
         eprintln!(
             "skipped (FLOODMARK_TEST_KAFKA): set KAFKA_BROKERS to run against a real cluster"
@@ -31,7 +31,7 @@ pub fn cluster() -> Option<KafkaCluster> {
 }
 
 /// A name no other test uses, on this run or an earlier one.
-pub fn unique(stem: &str) -> String {
+pub(crate) fn unique(stem: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -41,7 +41,7 @@ pub fn unique(stem: &str) -> String {
 }
 
 /// Makes a topic with a name of its own.
-pub fn topic(
+pub(crate) fn topic(
     cluster: &KafkaCluster,
     stem: &str,
     partitions: i32,
@@ -66,7 +66,7 @@ pub fn topic(
 }
 
 /// A source over a topic.
-pub fn source(cluster: &KafkaCluster, topic: &str) -> KafkaSource {
+pub(crate) fn source(cluster: &KafkaCluster, topic: &str) -> KafkaSource {
     KafkaSource {
         cluster: cluster.clone(),
         topic: topic.to_owned(),
@@ -76,12 +76,12 @@ pub fn source(cluster: &KafkaCluster, topic: &str) -> KafkaSource {
 }
 
 /// `PATIENCE` from now.
-pub fn deadline() -> Instant {
+pub(crate) fn deadline() -> Instant {
     Instant::now() + PATIENCE
 }
 
 /// Produces values `from..to` as decimal text, round robin over three partitions.
-pub fn produce(cluster: &KafkaCluster, topic: &str, from: usize, to: usize) {
+pub(crate) fn produce(cluster: &KafkaCluster, topic: &str, from: usize, to: usize) {
     produce_values(
         cluster,
         topic,
@@ -90,7 +90,7 @@ pub fn produce(cluster: &KafkaCluster, topic: &str, from: usize, to: usize) {
 }
 
 /// Produces values to the partitions beside them.
-pub fn produce_values(
+pub(crate) fn produce_values(
     cluster: &KafkaCluster,
     topic: &str,
     values: impl Iterator<Item = (i32, Vec<u8>)>,
@@ -117,17 +117,17 @@ pub fn produce_values(
 
 /// A record as a `read_committed` consumer sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Key.
-    pub key: Option<Vec<u8>>,
+    pub(crate) key: Option<Vec<u8>>,
     /// Value.
-    pub value: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
     /// Headers.
-    pub headers: Vec<(String, Vec<u8>)>,
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
 }
 
 /// Everything a `read_committed` consumer sees in a topic now.
-pub fn read_committed(cluster: &KafkaCluster, topic: &str) -> Vec<Seen> {
+pub(crate) fn read_committed(cluster: &KafkaCluster, topic: &str) -> Vec<Seen> {
     use rdkafka::message::Headers;
     let partitions = Topics::new(cluster)
         .and_then(|topics| topics.partitions(topic, deadline()))

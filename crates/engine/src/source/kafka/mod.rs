@@ -11,9 +11,11 @@
 //! broker --fetch--> librdkafka's queue --batch--> KafkaReader::poll --borrowed slices--> decode
 //! ```
 
+mod connector;
 mod native;
 mod reader;
 mod topic;
 
+pub use connector::KafkaConnector;
 pub use reader::{DEFAULT_PREFETCH_BYTES, KafkaReader};
 pub use topic::{KafkaTopic, Position, Watermarks};
