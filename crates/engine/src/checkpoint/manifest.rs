@@ -114,7 +114,10 @@ impl Manifest {
         for (name, source) in &self.sources {
             source.ledger.check(name).map_err(|e| e.to_string())?;
         }
-        let chunks = self.windows.values().flat_map(|w| w.open.values().flatten());
+        let chunks = self
+            .windows
+            .values()
+            .flat_map(|w| w.open.values().flatten());
         let mut referred: BTreeSet<&str> = chunks.map(|c| c.file.as_str()).collect();
         referred.extend(self.sinks.values().filter_map(|s| s.carried.as_deref()));
         let listed: BTreeSet<&str> = self.files.keys().map(String::as_str).collect();
