@@ -457,7 +457,7 @@ pub(crate) struct RawEngine {
 /// A Kafka client property, or several that share the start of their name: `a.b = 1` is a table
 /// in TOML and means the same as `"a.b" = 1`.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[schemars(untagged)]
+#[schemars(untagged, title = "property")]
 pub(crate) enum RawProperty {
     /// A value.
     #[serde(rename = "$scalar")]

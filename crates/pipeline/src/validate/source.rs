@@ -344,11 +344,7 @@ impl Validator<'_> {
                 Diagnostic::error(
                     "unknown-column",
                     place(text, 0..text.value.len()),
-                    format!(
-                        "source `{}` has no column {}",
-                        source.name.escape_debug(),
-                        text.shown()
-                    ),
+                    format!("source `{}` has no such column", source.name.escape_debug()),
                 )
                 .label(match list(timestamps(), "or") {
                     names if names.is_empty() => "expected a TIMESTAMP column".to_owned(),
