@@ -223,6 +223,15 @@ fn a_dead_letter_needs_its_table() {
 }
 
 #[test]
+fn the_console_is_said_to_be_at_least_once() {
+    let sink = "type = \"console\"";
+    assert_eq!(
+        after("type = \"parquet\", path = \"out\"", sink),
+        one("at-least-once", "all")
+    );
+}
+
+#[test]
 fn writers_do_not_share_a_directory() {
     assert_eq!(
         after("\"checkpoints\"", "\"./out/\""),

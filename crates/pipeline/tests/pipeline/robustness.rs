@@ -53,6 +53,10 @@ fn examine(text: &str) {
         Ok((_, notes)) => notes,
         Err(problems) => {
             assert!(
+                problems.iter().all(|it| it.code != "bad-structure"),
+                "the schema let through what the structs do not take"
+            );
+            assert!(
                 problems.iter().any(|it| it.severity == Severity::Error),
                 "refused without an error"
             );
