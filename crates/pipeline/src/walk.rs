@@ -98,16 +98,14 @@ impl Walker<'_> {
             let option = resolve(option);
             accepts(option, node)
         });
-        match chosen {
-            Some(option) => self.value(node, option, place),
-            None => {
-                let names: Vec<String> = options
-                    .iter()
-                    .map(|option| expected(resolve(option)))
-                    .collect();
-                self.wrong_type(node, &names.join(" or "), place);
-            }
+        if let Some(option) = chosen {
+            return self.value(node, option, place);
         }
+        let names: Vec<String> = options
+            .iter()
+            .map(|option| expected(resolve(option)))
+            .collect();
+        self.wrong_type(node, &names.join(" or "), place);
     }
 
     fn wrong_type(&mut self, node: &mut Node, expected: &str, place: &Place) {
