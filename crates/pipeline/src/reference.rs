@@ -102,7 +102,6 @@ impl Page {
         // `[dead_letter]` and `[late]` take what a sink takes.
         self.section(2, &format!("`[{path}]`"), meaning);
         let mut below = Vec::new();
-        self.out.push('\n');
         for variant in variants {
             let tag = tag(variant).unwrap_or_default();
             let kind = if path.starts_with("sources") {
@@ -113,7 +112,7 @@ impl Page {
             if !self.seen.insert(format!("{kind} {tag}")) {
                 let _ = writeln!(
                     self.out,
-                    "- `type = \"{tag}\"`: see the {tag} {kind} above."
+                    "\n`type = \"{tag}\"`: see the {tag} {kind} above."
                 );
                 continue;
             }
@@ -262,7 +261,9 @@ fn type_of(property: &Value) -> String {
         Some("object") => match schema.get("additionalProperties") {
             Some(named) if named.is_object() => match type_of(named).as_str() {
                 "table" => "tables".to_owned(),
-                name if name.contains(" or ") => format!("table of ({name})"),
+                name if name.contains(" or ") && !name.contains(',') => {
+                    format!("table of ({name})")
+                }
                 name => format!("table of {name}"),
             },
             _ => "table".to_owned(),

@@ -74,7 +74,8 @@ impl Walker<'_> {
         if schema.get("type").is_none()
             && let Some(options) = schema.get("anyOf").and_then(Value::as_array)
         {
-            return self.any_of(node, options, place);
+            let title = schema.get("title").and_then(Value::as_str);
+            return self.any_of(node, options, title, place);
         }
         if !accepts(schema, node) {
             return self.wrong_type(node, &expected(schema), place);
@@ -93,7 +94,7 @@ impl Walker<'_> {
         }
     }
 
-    fn any_of(&mut self, node: &mut Node, options: &[Value], place: &Place) {
+    fn any_of(&mut self, node: &mut Node, options: &[Value], title: Option<&str>, place: &Place) {
         let chosen = options.iter().find(|option| {
             let option = resolve(option);
             accepts(option, node)
@@ -101,11 +102,17 @@ impl Walker<'_> {
         if let Some(option) = chosen {
             return self.value(node, option, place);
         }
-        let names: Vec<String> = options
-            .iter()
-            .map(|option| expected(resolve(option)))
-            .collect();
-        self.wrong_type(node, &names.join(" or "), place);
+        let expected = match title {
+            Some(title) => format!("a {title}"),
+            None => {
+                let names: Vec<String> = options
+                    .iter()
+                    .map(|option| expected(resolve(option)))
+                    .collect();
+                names.join(" or ")
+            }
+        };
+        self.wrong_type(node, &expected, place);
     }
 
     fn wrong_type(&mut self, node: &mut Node, expected: &str, place: &Place) {

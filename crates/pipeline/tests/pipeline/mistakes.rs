@@ -223,6 +223,52 @@ fn a_dead_letter_needs_its_table() {
 }
 
 #[test]
+fn a_start_is_a_word_or_a_moment() {
+    let with = |start: &str| after("topic =", &format!("start = {start}\ntopic ="));
+    assert_eq!(with("2025-08-17T12:00:00Z"), []);
+    assert_eq!(with("2025-08-17 12:00:00+02:00"), []);
+    assert_eq!(with("\"2025-08-17T12:00:00Z\""), []);
+    assert_eq!(with("\"latest\""), []);
+    assert_eq!(with("\"last\""), one("unknown-value", "\"last\""));
+    assert_eq!(with("2025-08-17"), one("unknown-value", "2025-08-17"));
+    assert_eq!(with("5"), one("wrong-type", "5"));
+}
+
+#[test]
+fn numbers_beyond_their_range_are_refused() {
+    let with = |key: &str| {
+        let text = SOUND
+            .replacen(
+                "type = \"kafka\"",
+                &format!("type = \"generator\"\n{key}"),
+                1,
+            )
+            .replacen("brokers = \"localhost:9092\"\ntopic = \"events\"\n", "", 1);
+        found(&text)
+            .iter()
+            .map(|(code, _)| *code)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(with("rate = 1_000"), [""; 0]);
+    for key in [
+        "devices = 5_000_000_000",
+        "rate = 0",
+        "rate = inf",
+        "late = nan",
+        "count = -1",
+    ] {
+        assert_eq!(with(key), ["out-of-range"], "{key}");
+    }
+}
+
+#[test]
+fn line_ends_and_marks_of_other_systems_change_nothing() {
+    assert_eq!(found(&SOUND.replace('\n', "\r\n")), []);
+    let marked = format!("\u{feff}{}", SOUND.replacen("\"test\"", "5", 1));
+    assert_eq!(found(&marked), [("wrong-type", "5")]);
+}
+
+#[test]
 fn the_console_is_said_to_be_at_least_once() {
     let sink = "type = \"console\"";
     assert_eq!(
