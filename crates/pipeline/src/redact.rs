@@ -92,12 +92,16 @@ fn telling_lines(text: &str, blanks: &mut Vec<Range>) {
         if trimmed.starts_with('[') {
             in_secret_table = trimmed.contains(SECRET_TABLE);
         }
-        let words = line.split(|c: char| !(c.is_alphanumeric() || "_-.".contains(c)));
-        let telling = in_secret_table || words.into_iter().any(|word| is_telling(word));
-        if let (true, Some(equals)) = (telling, line.find('=')) {
+        let mut words = line.split(|c: char| !(c.is_alphanumeric() || "_-.".contains(c)));
+        let telling = words.find(|word| is_telling(word));
+        if telling.is_some() || in_secret_table && !trimmed.starts_with('[') {
+            let after_key = line.find('=').map(|equals| equals + 1).or_else(|| {
+                let word = telling?;
+                line.find(word).map(|at| at + word.len())
+            });
             let several = line.contains("\"\"\"") || line.contains("'''");
             let until = if several { text.len() } else { end };
-            blanks.push(start + equals + 1..until);
+            blanks.push(start + after_key.unwrap_or(0)..until);
         }
         start = end;
     }

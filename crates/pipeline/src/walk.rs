@@ -16,6 +16,7 @@ use crate::suggest::{closest, list};
 pub(crate) fn check(file: &mut Node, problems: &mut Problems) {
     let top = Place {
         path: String::new(),
+        key: String::new(),
         name: Span::default(),
     };
     Walker { problems }.value(file, root(), &top);
@@ -29,6 +30,8 @@ struct Walker<'a> {
 struct Place {
     /// Dotted path; empty for the file itself.
     path: String,
+    /// The last key of it.
+    key: String,
     /// The key under which the value stands.
     name: Span,
 }
@@ -42,6 +45,7 @@ impl Place {
             } else {
                 format!("{}.{key}", self.path)
             },
+            key: key.clone(),
             name: entry.key.span,
         }
     }
@@ -52,10 +56,6 @@ impl Place {
         } else {
             format!("[{}]", self.path)
         }
-    }
-
-    fn key(&self) -> &str {
-        self.path.rsplit('.').next().unwrap_or_default()
     }
 }
 
@@ -74,7 +74,8 @@ impl Walker<'_> {
         if schema.get("type").is_none()
             && let Some(options) = schema.get("anyOf").and_then(Value::as_array)
         {
-            return self.any_of(node, options, place);
+            let title = schema.get("title").and_then(Value::as_str);
+            return self.any_of(node, options, title, place);
         }
         if !accepts(schema, node) {
             return self.wrong_type(node, &expected(schema), place);
@@ -93,21 +94,25 @@ impl Walker<'_> {
         }
     }
 
-    fn any_of(&mut self, node: &mut Node, options: &[Value], place: &Place) {
+    fn any_of(&mut self, node: &mut Node, options: &[Value], title: Option<&str>, place: &Place) {
         let chosen = options.iter().find(|option| {
             let option = resolve(option);
             accepts(option, node)
         });
-        match chosen {
-            Some(option) => self.value(node, option, place),
+        if let Some(option) = chosen {
+            return self.value(node, option, place);
+        }
+        let expected = match title {
+            Some(title) => format!("a {title}"),
             None => {
                 let names: Vec<String> = options
                     .iter()
                     .map(|option| expected(resolve(option)))
                     .collect();
-                self.wrong_type(node, &names.join(" or "), place);
+                names.join(" or ")
             }
-        }
+        };
+        self.wrong_type(node, &expected, place);
     }
 
     fn wrong_type(&mut self, node: &mut Node, expected: &str, place: &Place) {
@@ -116,7 +121,7 @@ impl Walker<'_> {
             Diagnostic::error(
                 "wrong-type",
                 node.span,
-                format!("`{}` takes {expected}, not {found}", place.key()),
+                format!("`{}` takes {expected}, not {found}", place.key),
             )
             .label(format!("expected {expected}"))
             .maybe_help(type_help(node, expected)),
@@ -137,7 +142,7 @@ impl Walker<'_> {
             Diagnostic::error(
                 "unknown-value",
                 node.span,
-                format!("`{}` does not take {}", place.key(), text.shown()),
+                format!("`{}` does not take {}", place.key, text.shown()),
             )
             .label(format!("expected {}", list(words.iter().copied(), "or")))
             .maybe_help(help),
@@ -166,6 +171,7 @@ impl Walker<'_> {
         };
         let tag_place = Place {
             path: format!("{}.{TAG}", place.path),
+            key: TAG.to_owned(),
             name: tag.key.span,
         };
         self.word(&mut tag.node, &words, &tag_place);
@@ -189,7 +195,9 @@ impl Walker<'_> {
         let Kind::Table(entries) = &mut node.kind else {
             return;
         };
-        let names: Vec<&str> = keys(schema).filter(|name| *name != TAG).collect();
+        // The tag of a tagged table has been looked at already.
+        let is_tag = |name: &str| tag.is_some() && name == TAG;
+        let names: Vec<&str> = keys(schema).filter(|name| !is_tag(name)).collect();
         let others = schema
             .get("additionalProperties")
             .filter(|others| others.is_object());
@@ -208,7 +216,7 @@ impl Walker<'_> {
         for name in required(schema) {
             // A key that is there in another spelling has been reported as that.
             let there = meant.contains(&name) || entries.iter().any(|entry| entry.key.name == name);
-            if name != TAG && !there {
+            if !is_tag(name) && !there {
                 self.missing_key(name, properties(name), place);
             }
         }
@@ -312,7 +320,7 @@ impl Walker<'_> {
             Diagnostic::error(
                 "out-of-range",
                 node.span,
-                format!("`{}` is out of range", place.key()),
+                format!("`{}` is out of range", place.key),
             )
             .label(format!("expected {limits}")),
         );

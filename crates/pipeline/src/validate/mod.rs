@@ -81,7 +81,7 @@ impl Validator<'_> {
             dead_letter: dead_letter?.map(|sink| DeadLetter { sink }),
             late: late?.map(|sink| Late { sink }),
             checkpoint: checkpoint?,
-            storage: storage?,
+            storage,
             engine,
         };
         self.loops(&pipeline, raw);
@@ -110,20 +110,20 @@ impl Validator<'_> {
         })
     }
 
-    fn storage(&mut self, raw: Option<&RawStorage>) -> Option<Storage> {
+    fn storage(&mut self, raw: Option<&RawStorage>) -> Storage {
         let Some(s3) = raw.and_then(|raw| raw.s3.given()) else {
-            return Some(Storage::default());
+            return Storage::default();
         };
         self.endpoint(s3);
         let text = |field: &Field<Text>| field.given().map(|text| text.value.clone());
         let secret = |field: &Field<Text>| text(field).map(Secret::new);
-        Some(Storage {
+        Storage {
             endpoint: text(&s3.endpoint),
             region: text(&s3.region),
             access_key_id: secret(&s3.access_key_id),
             secret_access_key: secret(&s3.secret_access_key),
             allow_http: s3.allow_http.given().copied(),
-        })
+        }
     }
 
     fn endpoint(&mut self, s3: &RawS3) {

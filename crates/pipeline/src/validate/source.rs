@@ -282,7 +282,10 @@ impl Validator<'_> {
     }
 
     /// The outer `None`: refused. The inner one: the source has no event time.
-    #[allow(clippy::option_option)]
+    #[allow(
+        clippy::option_option,
+        reason = "the outer one is this module's way to fail"
+    )]
     fn event_time(
         &mut self,
         source: &Key,
@@ -309,7 +312,7 @@ impl Validator<'_> {
     }
 
     fn plausible(&mut self, raw: &RawEventTime, delay: Option<Duration>) {
-        const DAY: Duration = Duration::from_secs(86_400);
+        const DAY: Duration = Duration::from_hours(24);
         if let (Some(delay), Some(text)) = (delay, raw.delay.given())
             && delay > DAY
         {
@@ -344,11 +347,7 @@ impl Validator<'_> {
                 Diagnostic::error(
                     "unknown-column",
                     place(text, 0..text.value.len()),
-                    format!(
-                        "source `{}` has no column {}",
-                        source.name.escape_debug(),
-                        text.shown()
-                    ),
+                    format!("source `{}` has no such column", source.name.escape_debug()),
                 )
                 .label(match list(timestamps(), "or") {
                     names if names.is_empty() => "expected a TIMESTAMP column".to_owned(),
