@@ -1,0 +1,3 @@
+//! The command line as a user meets it: standard output, standard error, exit code.
+
+mod generate;
