@@ -1,6 +1,7 @@
 //! The command line as its users see it: standard output, standard error, exit code.
 
 mod check;
+mod generate;
 
 use std::path::Path;
 use std::process::Command;
