@@ -47,7 +47,11 @@ fn drain(
             }
         })?;
         for event in events {
-            let PartitionEvent::CaughtUp { partition, next: end } = event else {
+            let PartitionEvent::CaughtUp {
+                partition,
+                next: end,
+            } = event
+            else {
                 panic!("a topic does not end for good");
             };
             next.insert(partition, end);
