@@ -19,7 +19,7 @@
 
 pub mod checkpoint;
 pub mod clock;
-//pub mod connect;
+pub mod connect;
 pub mod dead_letter;
 pub mod decode;
 pub mod kafka;

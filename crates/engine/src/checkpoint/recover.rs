@@ -126,6 +126,7 @@ mod tests {
             epoch: Epoch(7),
             generation: Generation(2),
             instance: "i".into(),
+            lineage: "i".into(),
             created_ms: 0,
             version: "0".into(),
             sources: [("s".into(), source)].into(),

@@ -121,6 +121,7 @@ struct Closing {
 pub(super) struct CheckpointRun {
     /// Away while a task uses it.
     store: Option<Box<CheckpointStore>>,
+    lineage: String,
     pub(super) generation: Generation,
     /// Newest durable epoch.
     pub(super) epoch: Epoch,
@@ -171,6 +172,7 @@ impl CheckpointRun {
     fn new(claimed: &Manifest, store: Box<CheckpointStore>, now: Duration) -> Self {
         Self {
             store: Some(store),
+            lineage: claimed.lineage.clone(),
             generation: claimed.generation,
             epoch: claimed.epoch,
             files: claimed.files.clone(),
@@ -521,7 +523,8 @@ impl Coordinator {
     ) -> Result<Frozen, EngineError> {
         let generation = self.checkpoint.generation;
         let now = self.clock.wall_ms();
-        let manifest = blank(&self.pipeline.name, epoch, generation, &self.instance, now);
+        let mut manifest = blank(&self.pipeline.name, epoch, generation, &self.instance, now);
+        manifest.lineage.clone_from(&self.checkpoint.lineage);
         let known = self.checkpoint.files.clone();
         let mut frozen = Frozen { manifest, states: BTreeMap::new(), known };
         for source in &self.sources {

@@ -50,6 +50,17 @@ impl JsonRows {
     }
 }
 
+/// Each row of a batch as one object.
+pub fn to_strings(batch: &RecordBatch) -> Result<Vec<String>, ArrowError> {
+    let rows = JsonRows::new(batch)?;
+    let row = |row| {
+        let mut out = Vec::new();
+        rows.write(row, &mut out);
+        String::from_utf8(out).map_err(|error| ArrowError::InvalidArgumentError(error.to_string()))
+    };
+    (0..batch.num_rows()).map(row).collect()
+}
+
 fn fields<'a>(
     names: impl Iterator<Item = &'a str>,
     columns: &[ArrayRef],
