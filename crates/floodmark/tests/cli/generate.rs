@@ -11,10 +11,11 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
 use rdkafka::mocking::MockCluster;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use serde_json::Value;
 
 /// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn generate(flags: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_floodmark"));
@@ -301,6 +302,35 @@ fn a_topic_that_does_not_exist_is_not_created() {
         "{message}"
     );
     assert!(message.contains("floodmark topics create"), "{message}");
+}
+
+#[test]
+fn an_event_that_is_not_delivered_is_an_error() {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic("events", 1, 1).unwrap();
+    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    cluster.request_errors(RDKafkaApiKey::Produce, &[refused; 100]);
+    let dir = tempfile::tempdir().unwrap();
+    let report = dir.path().join("report.json");
+    let output = run(&[
+        "--brokers",
+        &cluster.bootstrap_servers(),
+        "--topic",
+        "events",
+        "--rate",
+        "max",
+        "--count",
+        "1000",
+        "--report",
+        report.to_str().unwrap(),
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    let message = text(&output.stderr);
+    assert!(
+        message.contains("could not be delivered to topic 'events'"),
+        "{message}"
+    );
+    assert!(!report.exists());
 }
 
 #[test]

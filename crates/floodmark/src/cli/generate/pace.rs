@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Events generated and handed on at once, at most.
-const MAX_BATCH: u64 = 8_192;
+const MAX_BATCH: u64 = 2_048;
 /// Events that fall due within this time are sent together.
 const TICK: Duration = Duration::from_millis(2);
 /// The longest wait, so that a signal is seen soon.
