@@ -102,16 +102,16 @@ impl Walker<'_> {
         if let Some(option) = chosen {
             return self.value(node, option, place);
         }
-        let expected = match title {
-            Some(title) => format!("a {title}"),
-            None => {
+        let expected = title.map_or_else(
+            || {
                 let names: Vec<String> = options
                     .iter()
                     .map(|option| expected(resolve(option)))
                     .collect();
                 names.join(" or ")
-            }
-        };
+            },
+            |title| format!("a {title}"),
+        );
         self.wrong_type(node, &expected, place);
     }
 
