@@ -1,4 +1,4 @@
-//! What the operating system is asked directly: signals and CPU time.
+//! What the operating system is asked directly: signals, CPU time and memory.
 #![allow(
     unsafe_code,
     reason = "the standard library has no signal handlers and no getrusage"
@@ -11,11 +11,11 @@ static STOP: AtomicBool = AtomicBool::new(false);
 
 /// Whether SIGINT or SIGTERM asked for the end.
 #[derive(Debug)]
-pub(super) struct StopFlag(());
+pub(crate) struct StopFlag(());
 
 impl StopFlag {
     /// From now on the first signal sets the flag; a second one ends the process as usual.
-    pub(super) fn install() -> Self {
+    pub(crate) fn install() -> Self {
         for signal in [libc::SIGINT, libc::SIGTERM] {
             // SAFETY: the handler does nothing but store to an atomic and reset a signal's action, both
             // of which are async-signal-safe; it is a function that lives as long as the process.
@@ -31,7 +31,7 @@ impl StopFlag {
         clippy::unused_self,
         reason = "the flag means something only once installed"
     )]
-    pub(super) fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         STOP.load(Ordering::Relaxed)
     }
 }
@@ -44,16 +44,29 @@ extern "C" fn on_signal(signal: libc::c_int) {
     }
 }
 
-/// CPU time of this process, user and system.
-pub(super) fn cpu_time() -> Duration {
+/// What this process has used so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Usage {
+    /// CPU time, user and system.
+    pub(crate) cpu: Duration,
+    /// Most memory it has had resident at once.
+    pub(crate) peak_memory_bytes: u64,
+}
+
+/// Asks the system what this process has used; zero if it will not say.
+pub(crate) fn usage() -> Usage {
     // SAFETY: `rusage` is plain integers, for which zero is a value.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     // SAFETY: `usage` is valid for writes, and RUSAGE_SELF is always allowed.
     if unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) } != 0 {
-        return Duration::ZERO;
+        return Usage::default();
     }
     let time = |time: libc::timeval| {
         Duration::from_secs(time.tv_sec as u64) + Duration::from_micros(time.tv_usec as u64)
     };
-    time(usage.ru_utime) + time(usage.ru_stime)
+    Usage {
+        cpu: time(usage.ru_utime) + time(usage.ru_stime),
+        // Linux counts in KiB.
+        peak_memory_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
+    }
 }

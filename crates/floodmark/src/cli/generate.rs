@@ -5,7 +5,6 @@
 //! counted as it was generated, is the `report`: the right answer for whoever checks what became of it.
 
 mod kafka;
-mod os;
 mod pace;
 mod plan;
 mod produce_batch;
@@ -21,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use floodmark_generator::{Batch, Simulator, Tally};
 
-use self::os::StopFlag;
+use crate::os::StopFlag;
 use self::plan::Plan;
 use self::progress::Progress;
 use self::report::{Ending, Report};

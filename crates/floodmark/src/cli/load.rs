@@ -2,9 +2,11 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
-use floodmark_pipeline::{Diagnostic, Pipeline, Report, Severity};
+use floodmark_engine::sql::{Plan, QueryRef, SqlProblem};
+use floodmark_pipeline::{Diagnostic, Pipeline, Report, Severity, Sink, Span, SqlText};
 
 use super::exit::Failure;
 
@@ -13,7 +15,6 @@ const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// A pipeline file that may run.
 #[derive(Debug)]
-#[allow(dead_code, reason = "used by `run` and `topics`")]
 pub(crate) struct Loaded {
     /// Where it was read from.
     pub(crate) path: PathBuf,
@@ -25,7 +26,6 @@ pub(crate) struct Loaded {
 
 /// Reads and validates a pipeline file with the variables of this process. Problems and warnings
 /// are printed to standard error.
-#[allow(dead_code, reason = "used by `run` and `topics`")]
 pub(crate) fn load(path: &Path) -> Result<Loaded, Failure> {
     let text = read(path)?;
     let (pipeline, diagnostics) = examine(&text);
@@ -38,6 +38,26 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, Failure> {
         }),
         None => Err(Failure::Invalid),
     }
+}
+
+/// A pipeline ready to run.
+pub(crate) struct Planned {
+    /// The pipeline.
+    pub(crate) pipeline: Arc<Pipeline>,
+    /// Its queries.
+    pub(crate) plan: Arc<Plan>,
+}
+
+/// Reads, validates and plans a pipeline file.
+pub(crate) fn load_and_plan(path: &Path) -> Result<Planned, Failure> {
+    let loaded = load(path)?;
+    let plan = floodmark_engine::sql::plan(&loaded.pipeline);
+    // `load` has planned it once to show what is wrong.
+    let plan = plan.map_err(|_| Failure::Invalid)?;
+    Ok(Planned {
+        pipeline: Arc::new(loaded.pipeline),
+        plan: Arc::new(plan),
+    })
 }
 
 /// Reads a file's text.
@@ -68,8 +88,51 @@ pub(crate) fn examine(text: &str) -> (Option<Pipeline>, Vec<Diagnostic>) {
 }
 
 /// What the engine's planner says about the pipeline's SQL.
-fn sql_problems(_pipeline: &Pipeline) -> Vec<Diagnostic> {
-    Vec::new()
+fn sql_problems(pipeline: &Pipeline) -> Vec<Diagnostic> {
+    let problems = floodmark_engine::sql::plan(pipeline).err().unwrap_or_default();
+    let diagnostic = |problem: SqlProblem| {
+        let text = sql_text(pipeline, &problem.query);
+        let span = text.map_or_else(Span::default, |text| match problem.at.clone() {
+            Some(range) => text.locate(range),
+            None => text.span,
+        });
+        let diagnostic = Diagnostic::error(problem.code.as_str(), span, problem.to_string());
+        diagnostic.maybe_help(problem.help)
+    };
+    problems.into_iter().map(diagnostic).collect()
+}
+
+/// The text a problem is in.
+fn sql_text<'a>(pipeline: &'a Pipeline, query: &QueryRef) -> Option<&'a SqlText> {
+    let sink = |name: &str| {
+        let output = pipeline.outputs.iter().find(|output| output.name == name);
+        output.map(|output| &output.sink)
+    };
+    match query {
+        QueryRef::View(name) => {
+            pipeline.views.iter().find(|view| view.name == *name).map(|view| &view.query)
+        }
+        QueryRef::Output(name) => {
+            let output = pipeline.outputs.iter().find(|output| output.name == *name);
+            output.map(|output| &output.query)
+        }
+        QueryRef::PartitionBy { output, column } => match sink(output)? {
+            Sink::Parquet(sink) => named(&sink.partition_by, column),
+            _ => None,
+        },
+        QueryRef::Key { output } => match sink(output)? {
+            Sink::Kafka(sink) => sink.key.as_ref(),
+            _ => None,
+        },
+        QueryRef::Header { output, header } => match sink(output)? {
+            Sink::Kafka(sink) => named(&sink.headers, header),
+            _ => None,
+        },
+    }
+}
+
+fn named<'a>(texts: &'a [(String, SqlText)], name: &str) -> Option<&'a SqlText> {
+    texts.iter().find(|(known, _)| known == name).map(|(_, text)| text)
 }
 
 /// Shows diagnostics on standard error, in colour on a terminal that wants it.

@@ -7,6 +7,7 @@ mod completions;
 mod exit;
 mod generate;
 mod load;
+mod log;
 mod run;
 mod topics;
 

@@ -6,7 +6,7 @@ use floodmark_generator::{Config, Spacing};
 use jiff::Timestamp;
 
 use super::Args;
-use super::os::StopFlag;
+use crate::os::StopFlag;
 use super::pace::Pace;
 use super::report::Ending;
 use super::values::Rate;

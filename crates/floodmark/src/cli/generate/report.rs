@@ -9,7 +9,7 @@ use floodmark_generator::Tally;
 use serde::Serialize;
 
 use super::Args;
-use super::os::cpu_time;
+use crate::os::usage;
 use super::plan::Plan;
 use super::values::Output;
 
@@ -69,7 +69,7 @@ impl Report {
             events_per_second: tally.events as f64 / elapsed_s.max(1e-9),
             tally,
             elapsed_s,
-            cpu_seconds: cpu_time().as_secs_f64(),
+            cpu_seconds: usage().cpu.as_secs_f64(),
         }
     }
 
