@@ -8,7 +8,6 @@ import time
 import uuid
 
 import pytest
-from readers import Store
 from scale import MIX
 
 LIMIT_SECONDS = 30
