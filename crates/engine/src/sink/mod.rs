@@ -102,16 +102,16 @@ pub trait Sink: Send {
     /// Takes rows. Blocks while the sink cannot keep up.
     fn write(&mut self, rows: OutputRows, progress: &[Progress]) -> Result<(), SinkError>;
 
-    /// Does what is due by time (a short transaction's commit); returns what became visible and
-    /// how long until it wants to be called again (`None`: not before the next call).
+    /// Does what is due by time (a short transaction's commit); returns what became visible since
+    /// the last report, transactions committed inside `write` and `pre_commit` included, and how
+    /// long until it wants to be called again (`None`: not before the next call).
     fn poll(&mut self) -> Result<(Committed, Option<Duration>), SinkError>;
 
     /// Makes all rows written so far durable but, for sinks that go with the checkpoint, invisible.
     /// `last` is true when the pipeline ends: nothing may stay open.
     fn pre_commit(&mut self, epoch: Epoch, last: bool) -> Result<PreCommit, SinkError>;
 
-    /// Makes the work of the last `pre_commit` visible. Idempotent. What became visible since the
-    /// last report (transactions committed inside `pre_commit` included) is returned.
+    /// Makes the work of the last `pre_commit` visible, and returns what that is. Idempotent.
     fn commit(&mut self, permit: &CommitPermit) -> Result<Committed, SinkError>;
 }
 
