@@ -31,5 +31,7 @@ def store_of_environment(folder):
         return Store("local files", f"file://{folder}")
     keys = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"], os.environ["AWS_REGION"]
     store = Store(endpoint, "s3://rt-stream", endpoint, *keys)
-    store.files.create_dir("rt-stream")
+    for name, variable in (("seaweedfs", "SEAWEEDFS_ENDPOINT"), ("minio", "MINIO_ENDPOINT")):
+        if os.environ.get(variable) == endpoint and "FLOODMARK_SERVICES_DIR" in os.environ:
+            subprocess.run([sys.executable, str(ROOT / "scripts/services"), "bucket", name, "rt-stream"], check=True)
     return store
