@@ -11,9 +11,10 @@ REGION = "us-east-1"
 # For servers on this machine's loopback that hold test data.
 ACCESS_KEY = "minioadmin"
 SECRET_KEY = "minioadmin"
+OWNER_KEYS = ("bucketowner", "bucketowner")
 
 
-def s3_request(endpoint, method, path):
+def s3_request(endpoint, method, path, keys):
     """One request without a body, signed by AWS Signature Version 4; returns the status."""
     host = endpoint.partition("://")[2]
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -24,11 +25,12 @@ def s3_request(endpoint, method, path):
     canonical = "\n".join([method, path, "", *(f"{k}:{v}" for k, v in headers.items()), "", names, empty])
     scope = f"{day}/{REGION}/s3/aws4_request"
     to_sign = "\n".join(["AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(canonical.encode()).hexdigest()])
-    key = f"AWS4{SECRET_KEY}".encode()
+    access, secret = keys
+    key = f"AWS4{secret}".encode()
     for part in (day, REGION, "s3", "aws4_request", to_sign):
         key = hmac.new(key, part.encode(), hashlib.sha256).digest()
     headers["authorization"] = (
-        f"AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/{scope}, SignedHeaders={names}, Signature={key.hex()}"
+        f"AWS4-HMAC-SHA256 Credential={access}/{scope}, SignedHeaders={names}, Signature={key.hex()}"
     )
     request = urllib.request.Request(endpoint + path, method=method, headers=headers)
     try:

@@ -10,7 +10,7 @@ import time
 
 from .cache import CACHE, ServicesError, install_into, make_venv, need, run, say
 from .process import HOST, Record, choose_ports, port_is_free
-from .s3 import ACCESS_KEY, REGION, SECRET_KEY, http_json, s3_request
+from .s3 import ACCESS_KEY, OWNER_KEYS, REGION, SECRET_KEY, http_json, s3_request
 
 KAFKA_VERSION = "4.3.1"
 KAFKA_SCALA = "2.13"
@@ -217,6 +217,8 @@ class S3Service(Service):
     """What both S3 servers have in common."""
 
     variable = ""
+    # Of the identity that may list and make buckets.
+    keys = (ACCESS_KEY, SECRET_KEY)
 
     def endpoint(self, ports):
         return f"http://{HOST}:{ports[self.name]}"
@@ -234,18 +236,24 @@ class S3Service(Service):
         }
 
     def lists_buckets(self, ports):
-        return s3_request(self.endpoint(ports), "GET", "/") == 200
+        return s3_request(self.endpoint(ports), "GET", "/", self.keys) == 200
 
     def bucket(self, name):
         record = self.record.alive()
         if not record:
             raise ServicesError(f"{self.name} is not running. Start it: scripts/services start {self.name}")
         endpoint = self.endpoint(record["ports"])
-        if s3_request(endpoint, "HEAD", f"/{name}") == 200:
+        if s3_request(endpoint, "HEAD", f"/{name}", self.keys) == 200:
             return
-        status = s3_request(endpoint, "PUT", f"/{name}")
+        status = s3_request(endpoint, "PUT", f"/{name}", self.keys)
         if status not in (200, 409):
             raise ServicesError(f"creating bucket {name} at {endpoint} was answered with HTTP status {status}")
+
+
+def identity(name, keys, actions):
+    """A user in SeaweedFS's configuration."""
+    access, secret = keys
+    return {"name": name, "credentials": [{"accessKey": access, "secretKey": secret}], "actions": actions}
 
 
 class SeaweedFs(S3Service):
@@ -253,6 +261,7 @@ class SeaweedFs(S3Service):
 
     name = "seaweedfs"
     variable = "SEAWEEDFS_ENDPOINT"
+    keys = OWNER_KEYS
 
     def folder(self):
         return CACHE / SEAWEEDFS_PACKAGE.replace("-bin==", "-")
@@ -271,11 +280,10 @@ class SeaweedFs(S3Service):
             json.dumps(
                 {
                     "identities": [
-                        {
-                            "name": "admin",
-                            "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
-                            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-                        }
+                        identity("owner", OWNER_KEYS, ["Admin", "Read", "Write", "List", "Tagging"]),
+                        # What users get may not administer: SeaweedFS silently makes a bucket that is
+                        # missing for those who may, and a misspelt bucket would look like success.
+                        identity("user", (ACCESS_KEY, SECRET_KEY), ["Read", "Write", "List", "Tagging"]),
                     ]
                 }
             )

@@ -49,9 +49,10 @@ def open_store(servers, name):
     if not endpoint:
         pytest.skip(f"{name} is not running: scripts/services start {name}")
     keys = servers["AWS_ACCESS_KEY_ID"], servers["AWS_SECRET_ACCESS_KEY"], servers["AWS_REGION"]
-    store = Store(name, f"s3://{BUCKET}", endpoint, *keys)
-    store.files.create_dir(BUCKET)
-    return store
+    directory = servers.get("FLOODMARK_SERVICES_DIR")
+    if directory:
+        services("bucket", name, BUCKET, "--dir", directory)
+    return Store(name, f"s3://{BUCKET}", endpoint, *keys)
 
 
 @pytest.fixture(params=list(STORES))

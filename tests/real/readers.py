@@ -22,7 +22,11 @@ class Store:
         self.access_key, self.secret_key, self.region = access_key, secret_key, region
         if endpoint:
             self.files = pyarrow.fs.S3FileSystem(
-                endpoint_override=endpoint, access_key=access_key, secret_key=secret_key, region=region
+                endpoint_override=endpoint,
+                access_key=access_key,
+                secret_key=secret_key,
+                region=region,
+                allow_bucket_creation=True,
             )
         else:
             self.files = pyarrow.fs.LocalFileSystem()

@@ -8,11 +8,11 @@ import time
 import uuid
 
 import pytest
-from readers import Store
 from scale import MIX
 
 LIMIT_SECONDS = 30
-SMALL = 50_000
+# 500 seconds of event time: some windows close while reading, some at the end.
+SMALL = ["--rate", "max", "--count", 50_000, "--interval", "10s", *MIX]
 
 
 def fails(job, *names, env=None):
@@ -34,7 +34,7 @@ def fails(job, *names, env=None):
 def filled_job(make_job, one_store):
     job = make_job(one_store)
     job.create_topics()
-    job.generate("--rate", "max", "--count", SMALL, *MIX)
+    job.generate(*SMALL)
     return job
 
 
@@ -107,7 +107,7 @@ def test_an_s3_server_that_does_not_answer_is_named(filled_job):
 def test_a_directory_that_cannot_be_written_is_named(make_job, local_store, tmp_path, part):
     job = make_job(local_store)
     job.create_topics()
-    job.generate("--rate", "max", "--count", SMALL, *MIX)
+    job.generate(*SMALL)
     base = tmp_path / job.name
     base.mkdir()
     # A file in its place: permissions alone do not stop root.
@@ -137,16 +137,16 @@ def tmpfs(folder, size):
 
 
 @pytest.mark.parametrize("part", ["curated", "_chk"])
-def test_a_full_disk_is_named_and_loses_nothing(make_job, local_store, topics, tmp_path, part):
+def test_a_full_disk_is_named_and_loses_nothing(make_job, local_store, tmp_path, part):
     job = make_job(local_store)
     with tmpfs(tmp_path / "small", "64k") as folder:
         # Incompressible filler leaves a few kilobytes: room to begin, not to end.
-        (folder / "filler").write_bytes(os.urandom(48 * 1024))
+        (folder / "filler").write_bytes(os.urandom(52 * 1024))
         target = f"file://{folder}/{part}"
         setattr(job, "curated" if part == "curated" else "checkpoint", target)
         job.write_file()
         job.create_topics()
-        job.generate("--rate", "max", "--count", SMALL, *MIX)
+        job.generate(*SMALL)
 
         fails(job, str(folder), ("space", "full"))
 

@@ -14,6 +14,7 @@ def test_windows_alerts_dead_letters_and_late_rows_equal_an_independent_computat
     assert model.read == EVENTS
     assert generated["events"] == EVENTS
     assert generated["bad"] == model.bad + model.null_time
+    assert generated["anomalous"] == model.alerts.total()
     # The mix must be there, or the comparison proves little.
     assert len(model.next_offset) == 3
     assert model.late, "no late rows"

@@ -1,8 +1,9 @@
 """Kafka as a plain client sees it: make topics, write records, read everything that is committed."""
 
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+import time
+
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
-from confluent_kafka import IsolationLevel
 from model import Record
 
 READ_TIMEOUT = 60.0
@@ -75,9 +76,13 @@ class Topics:
         consumer.assign([TopicPartition(topic, p, 0) for p in ends])
         open_partitions = set(ends)
         try:
+            deadline = time.monotonic() + READ_TIMEOUT
             while open_partitions:
-                batch = consumer.consume(10_000, READ_TIMEOUT)
-                if not batch:
+                # It waits until the batch is full or this time is over, whichever comes first.
+                batch = consumer.consume(10_000, 0.1)
+                if batch:
+                    deadline = time.monotonic() + READ_TIMEOUT
+                elif time.monotonic() > deadline:
                     raise TimeoutError(f"no record of {topic} within {READ_TIMEOUT} s; open: {open_partitions}")
                 for message in batch:
                     error = message.error()
