@@ -17,7 +17,6 @@ const SETTINGS: &[(&str, &[(&str, &str)], usize)] = &[
     ("as shipped", &[], 8_192),
     ("without check.crcs", &[("check.crcs", "false")], 8_192),
     ("polls of 1,024", &[], 1_024),
-    ("polls of 32,768", &[], 32_768),
     (
         "queue of 20,000",
         &[("queued.min.messages", "20000")],
@@ -26,11 +25,6 @@ const SETTINGS: &[(&str, &[(&str, &str)], usize)] = &[
     (
         "queue of 100,000",
         &[("queued.min.messages", "100000")],
-        8_192,
-    ),
-    (
-        "queue of 300,000",
-        &[("queued.min.messages", "300000")],
         8_192,
     ),
     (
@@ -43,6 +37,7 @@ const SETTINGS: &[(&str, &[(&str, &str)], usize)] = &[
         &[("fetch.message.max.bytes", "4194304")],
         8_192,
     ),
+    ("pause of 1 s", &[("fetch.queue.backoff.ms", "1000")], 8_192),
 ];
 
 fn event(i: usize) -> Vec<u8> {
