@@ -34,6 +34,10 @@ const PREFETCH_RECORDS: usize = 50_000;
 /// How long the broker may hold a fetch when there is nothing; data ends the wait at once.
 const FETCH_WAIT_MS: u32 = 100;
 
+/// How long a partition is left alone when enough is fetched ahead. The client's own default of a
+/// second empties the queue meanwhile.
+const FETCH_PAUSE_MS: &str = "10";
+
 /// How long a transaction may stay open before the broker aborts it. Ours last milliseconds; the
 /// limit is what a client needs to ride out a broker restart.
 pub(crate) const TRANSACTION_TIMEOUT_MS: u32 = 60_000;
@@ -75,6 +79,7 @@ fn set_defaults(config: &mut ClientConfig, role: &Role) {
                 .set("fetch.wait.max.ms", FETCH_WAIT_MS.to_string())
                 .set("fetch.message.max.bytes", "1048576")
                 .set("fetch.error.backoff.ms", "100")
+                .set("fetch.queue.backoff.ms", FETCH_PAUSE_MS)
                 .set("queued.min.messages", PREFETCH_RECORDS.to_string())
                 .set("queued.max.messages.kbytes", prefetch_kib.to_string())
                 .set("check.crcs", "true");

@@ -2,5 +2,6 @@
 //! test says that it was skipped.
 
 mod ahead;
+mod measure;
 mod reader;
 mod support;
