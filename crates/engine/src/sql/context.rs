@@ -174,8 +174,9 @@ impl ExprPlanner for SparkOperators {
         raw: RawFieldAccessExpr,
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawFieldAccessExpr>> {
-        let GetFieldAccess::NamedStructField { name: ScalarValue::Utf8(Some(name)) } =
-            &raw.field_access
+        let GetFieldAccess::NamedStructField {
+            name: ScalarValue::Utf8(Some(name)),
+        } = &raw.field_access
         else {
             return Ok(PlannerResult::Original(raw));
         };
@@ -238,7 +239,10 @@ fn plan_divide(raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<Ra
     let double = |ty: &DataType| matches!(ty, DataType::Float32 | DataType::Float64);
     let decimal = |ty: &DataType| matches!(ty, DataType::Decimal128(_, _));
     let plain = |ty: &DataType| {
-        ty.is_integer() || double(ty) || decimal(ty) || matches!(ty, DataType::Utf8 | DataType::Null)
+        ty.is_integer()
+            || double(ty)
+            || decimal(ty)
+            || matches!(ty, DataType::Utf8 | DataType::Null)
     };
     if !plain(&left) || !plain(&right) {
         return plan_err!("cannot divide {} by {}", sql_name(&left), sql_name(&right));
@@ -256,5 +260,8 @@ fn plan_divide(raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<Ra
         Expr::Literal(ScalarValue::Int64(Some(n)), _) => lit(n as f64),
         other => cast(other, DataType::Float64),
     };
-    Ok(PlannerResult::Planned(divide(as_double(raw.left), as_double(raw.right))))
+    Ok(PlannerResult::Planned(divide(
+        as_double(raw.left),
+        as_double(raw.right),
+    )))
 }

@@ -25,12 +25,22 @@ use crate::units::{EventMicros, SourceId};
 const T: i64 = 1_755_434_096_789_000;
 
 fn sql(text: &str) -> SqlText {
-    SqlText { text: text.into(), span: Span::default(), verbatim_at: None }
+    SqlText {
+        text: text.into(),
+        span: Span::default(),
+        verbatim_at: None,
+    }
 }
 
 fn column(name: &str, ty: SqlType, nullable: bool) -> Column {
     let timestamp_format = TimestampFormat::default();
-    Column { name: name.into(), ty, nullable, timestamp_format, span: Span::default() }
+    Column {
+        name: name.into(),
+        ty,
+        nullable,
+        timestamp_format,
+        span: Span::default(),
+    }
 }
 
 fn pipeline(views: &[(&str, &str)], outputs: Vec<Output>) -> Pipeline {
@@ -51,7 +61,11 @@ fn pipeline(views: &[(&str, &str)], outputs: Vec<Output>) -> Pipeline {
                 column("line", SqlType::Int, true),
                 column("amount", SqlType::Decimal(10, 2), true),
                 column("seen", SqlType::Timestamp, true),
-                column("place", SqlType::Struct(vec![("City".into(), SqlType::String)]), true),
+                column(
+                    "place",
+                    SqlType::Struct(vec![("City".into(), SqlType::String)]),
+                    true,
+                ),
             ],
             event_time: Some(EventTime {
                 column: 1,
@@ -63,7 +77,13 @@ fn pipeline(views: &[(&str, &str)], outputs: Vec<Output>) -> Pipeline {
             on_bad_record: OnBadRecord::Skip,
             on_lost_position: OnLostPosition::Fail,
         }],
-        views: views.iter().map(|(n, q)| View { name: (*n).into(), query: sql(q) }).collect(),
+        views: views
+            .iter()
+            .map(|(n, q)| View {
+                name: (*n).into(),
+                query: sql(q),
+            })
+            .collect(),
         outputs,
         dead_letter: None,
         late: None,
@@ -73,36 +93,55 @@ fn pipeline(views: &[(&str, &str)], outputs: Vec<Output>) -> Pipeline {
             retain: 3,
         },
         storage: Storage::default(),
-        engine: EngineOptions { workers: None, batch_rows: 8_192 },
+        engine: EngineOptions {
+            workers: None,
+            batch_rows: 8_192,
+        },
     }
 }
 
 fn output(query: &str) -> Output {
-    Output { name: "out".into(), query: sql(query), sink: Sink::Console }
+    Output {
+        name: "out".into(),
+        query: sql(query),
+        sink: Sink::Console,
+    }
 }
 
 fn parquet(query: &str, partition_by: &[(&str, &str)]) -> Output {
     let sink = ParquetSink {
         location: Location::Local("out".into()),
-        partition_by: partition_by.iter().map(|(n, e)| ((*n).into(), sql(e))).collect(),
+        partition_by: partition_by
+            .iter()
+            .map(|(n, e)| ((*n).into(), sql(e)))
+            .collect(),
         compression: Compression::Zstd,
         row_group_rows: 1_000,
         target_file_bytes: 1_000,
         roll_interval: Duration::from_secs(60),
     };
-    Output { sink: Sink::Parquet(sink), ..output(query) }
+    Output {
+        sink: Sink::Parquet(sink),
+        ..output(query)
+    }
 }
 
 fn kafka(query: &str, key: Option<&str>, headers: &[(&str, &str)]) -> Output {
     let sink = KafkaSink {
-        cluster: KafkaCluster { brokers: "localhost:9092".into(), properties: [].into() },
+        cluster: KafkaCluster {
+            brokers: "localhost:9092".into(),
+            properties: [].into(),
+        },
         topic: "out".into(),
         partitions: 1,
         key: key.map(sql),
         headers: headers.iter().map(|(n, e)| ((*n).into(), sql(e))).collect(),
         commit_interval: Duration::from_millis(50),
     };
-    Output { sink: Sink::Kafka(sink), ..output(query) }
+    Output {
+        sink: Sink::Kafka(sink),
+        ..output(query)
+    }
 }
 
 /// Plans one output.
@@ -136,7 +175,11 @@ fn rows() -> Rows {
     };
     let text = |values: Vec<Option<&str>>| Arc::new(StringArray::from(values)) as ArrayRef;
     let city = text(vec![Some("Graz"), None, Some("Linz")]);
-    let fields = vec![arrow::datatypes::Field::new("City", city.data_type().clone(), true)];
+    let fields = vec![arrow::datatypes::Field::new(
+        "City",
+        city.data_type().clone(),
+        true,
+    )];
     let place = arrow::array::StructArray::new(fields.into(), vec![city], None);
     let amount = arrow::array::Decimal128Array::from(vec![Some(1_050), Some(-25), None])
         .with_precision_and_scale(10, 2)
@@ -167,20 +210,29 @@ fn rows() -> Rows {
 fn show(array: &dyn arrow::array::Array) -> Vec<String> {
     let options = FormatOptions::default().with_null("-");
     let formatter = ArrayFormatter::try_new(array, &options).expect("a type that has text");
-    (0..array.len()).map(|row| formatter.value(row).to_string()).collect()
+    (0..array.len())
+        .map(|row| formatter.value(row).to_string())
+        .collect()
 }
 
 /// Evaluates one expression over the three rows.
 fn eval(expr: &str) -> Vec<String> {
-    let plan = planned(&[], output(&format!("SELECT {expr} AS x FROM sensor_events")));
-    let rows = apply_all(&plan.before, rows()).expect("evaluates");
-    show(rows.batch.column(0))
+    let output = output(&format!("SELECT {expr} AS x FROM sensor_events"));
+    match plan(&pipeline(&[], vec![output])) {
+        Err(problems) => problems.iter().map(ToString::to_string).collect(),
+        Ok(plan) => match apply_all(&plan.outputs[0].before, rows()) {
+            Ok(rows) => show(rows.batch.column(0)),
+            Err(error) => vec![error.to_string()],
+        },
+    }
 }
 
 /// Runs a windowed plan over the three rows as one window that starts at `start`, all rows in
 /// groups by the first key.
 fn fire(plan: &OutputPlan, start: i64) -> RecordBatch {
-    let OutputKind::Windowed(window) = &plan.kind else { panic!("no window") };
+    let OutputKind::Windowed(window) = &plan.kind else {
+        panic!("no window")
+    };
     let rows = apply_all(&plan.before, rows()).expect("evaluates");
     let times = super::evaluate(&window.event_time, &rows.batch).expect("evaluates");
     let times = times.as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
@@ -203,12 +255,21 @@ fn fire(plan: &OutputPlan, start: i64) -> RecordBatch {
             let mut accumulator = aggregate.accumulator().expect("an accumulator");
             let values = aggregate.arguments(&batch).expect("evaluates");
             let mask = aggregate.mask(&batch).expect("evaluates");
-            accumulator.update_batch(&values, &groups, mask.as_ref(), 1).expect("accumulates");
-            let state = accumulator.state(datafusion_expr::EmitTo::All).expect("has a state");
-            assert_eq!(state.len(), aggregate.state_fields().expect("has a state").len());
+            accumulator
+                .update_batch(&values, &groups, mask.as_ref(), 1)
+                .expect("accumulates");
+            let state = accumulator
+                .state(datafusion_expr::EmitTo::All)
+                .expect("has a state");
+            assert_eq!(
+                state.len(),
+                aggregate.state_fields().expect("has a state").len()
+            );
             let mut merged = aggregate.accumulator().expect("an accumulator");
             merged.merge_batch(&state, &[0], 1).expect("merges");
-            merged.evaluate(datafusion_expr::EmitTo::All).expect("has a result")
+            merged
+                .evaluate(datafusion_expr::EmitTo::All)
+                .expect("has a result")
         })
         .collect();
     let keys = keys.iter().map(|key| key.slice(0, 1)).collect();

@@ -33,14 +33,20 @@ pub fn arrow_type(ty: &SqlType) -> DataType {
             DataType::List(Arc::new(Field::new_list_field(arrow_type(item), true)))
         }
         SqlType::Struct(fields) => DataType::Struct(
-            fields.iter().map(|(name, ty)| Field::new(name, arrow_type(ty), true)).collect(),
+            fields
+                .iter()
+                .map(|(name, ty)| Field::new(name, arrow_type(ty), true))
+                .collect(),
         ),
         SqlType::Map(key, value) => {
             let entries = Fields::from(vec![
                 Field::new("key", arrow_type(key), false),
                 Field::new("value", arrow_type(value), true),
             ]);
-            DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entries), false)), false)
+            DataType::Map(
+                Arc::new(Field::new("entries", DataType::Struct(entries), false)),
+                false,
+            )
         }
     }
 }
@@ -63,13 +69,19 @@ pub(super) fn storable(ty: &DataType) -> Option<DataType> {
         DataType::Decimal128(_, _) => ty.clone(),
         DataType::Timestamp(_, Some(_)) => timestamp(),
         DataType::Dictionary(_, value) => storable(value)?,
-        DataType::List(item) | DataType::LargeList(item) => {
-            DataType::List(Arc::new(Field::new_list_field(storable(item.data_type())?, true)))
-        }
+        DataType::List(item) | DataType::LargeList(item) => DataType::List(Arc::new(
+            Field::new_list_field(storable(item.data_type())?, true),
+        )),
         DataType::Struct(fields) => {
             let fields: Option<Vec<Field>> = fields
                 .iter()
-                .map(|f| Some(Field::new(f.name(), storable(f.data_type())?, f.is_nullable())))
+                .map(|f| {
+                    Some(Field::new(
+                        f.name(),
+                        storable(f.data_type())?,
+                        f.is_nullable(),
+                    ))
+                })
                 .collect();
             DataType::Struct(fields?.into())
         }
