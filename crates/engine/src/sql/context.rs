@@ -1,6 +1,6 @@
 //! What the planner asks about the world: tables, functions, types, operators.
 //!
-//! This is where Spark's reading of SQL meets DataFusion's: `/`, the type names, literals with a
+//! This is where Spark's reading of SQL meets `DataFusion`'s: `/`, the type names, literals with a
 //! point (decimals), field access and the session's zone (UTC).
 
 use std::sync::{Arc, LazyLock};
@@ -67,10 +67,10 @@ impl<'a> Context<'a> {
 
 impl ContextProvider for Context<'_> {
     fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
-        match self.catalog.table(name.table()) {
-            Some(source) => Ok(source),
-            None => plan_err!("there is no source or view `{}`", name.table()),
-        }
+        let Some(source) = self.catalog.table(name.table()) else {
+            return plan_err!("there is no source or view `{}`", name.table());
+        };
+        Ok(source)
     }
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
         &self.planners
@@ -147,7 +147,7 @@ impl TypePlanner for SparkTypes {
     }
 }
 
-/// Operators where Spark and DataFusion part ways.
+/// Operators where Spark and `DataFusion` part ways.
 #[derive(Debug)]
 struct SparkOperators;
 
@@ -225,13 +225,11 @@ fn map_value(entries: &Field) -> Option<DataType> {
 }
 
 fn field_spelling<'f>(fields: &'f arrow::datatypes::Fields, name: &str) -> Result<&'f str> {
-    match fields.iter().find(|f| f.name().eq_ignore_ascii_case(name)) {
-        Some(field) => Ok(field.name()),
-        None => {
-            let names: Vec<&str> = fields.iter().map(|f| f.name().as_str()).collect();
-            plan_err!("no field `{name}`; there are {}", names.join(", "))
-        }
-    }
+    let Some(field) = fields.iter().find(|f| f.name().eq_ignore_ascii_case(name)) else {
+        let names: Vec<&str> = fields.iter().map(|f| f.name().as_str()).collect();
+        return plan_err!("no field `{name}`; there are {}", names.join(", "));
+    };
+    Ok(field.name())
 }
 
 fn plan_divide(raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {

@@ -264,13 +264,25 @@ fn window_call(expr: &Expr) -> Result<Option<(&Expr, WindowSize)>> {
     }
 }
 
-/// The source column behind the time of the first window in a plan: `None` without a window,
-/// `Some(None)` if the time is not a column of the source, passed on unchanged.
-pub(super) fn window_time(plan: &LogicalPlan) -> Result<Option<Option<(String, String)>>> {
+/// What the time of a window is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum WindowTime {
+    /// A column of a source, passed on unchanged; names in lower case.
+    Column { table: String, column: String },
+    /// Anything else.
+    Computed,
+}
+
+/// The time of the first window in a plan, if it has one.
+pub(super) fn window_time(plan: &LogicalPlan) -> Result<Option<WindowTime>> {
     if let LogicalPlan::Aggregate(aggregate) = plan {
         for expr in &aggregate.group_expr {
             if let Some((time, _)) = window_call(expr)? {
-                return Ok(Some(trace(time, &aggregate.input)));
+                let traced = trace(time, &aggregate.input).map_or(
+                    WindowTime::Computed,
+                    |(table, column)| WindowTime::Column { table, column },
+                );
+                return Ok(Some(traced));
             }
         }
     }

@@ -14,6 +14,7 @@ use floodmark_pipeline::{Output, Pipeline, Sink, SqlText, View};
 use super::catalog::{Catalog, Spelling};
 use super::check::Checker;
 use super::fingerprint::fingerprint;
+use super::lower::WindowTime;
 use super::problem::{Problems, QueryRef, SqlCode, SqlProblem};
 use super::step::Step;
 use super::text::Text;
@@ -228,7 +229,7 @@ fn check_event_time(
         Err(error) => return problems.planner(&error, text),
     };
     let at = text.word("window");
-    let Some((table, column)) = traced else {
+    let WindowTime::Column { table, column } = traced else {
         let message = "the time of a window must be the source's event time column, unchanged: \
                        only that column has a watermark";
         return problems.add(SqlCode::EventTime, at, message);

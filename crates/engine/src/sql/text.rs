@@ -84,7 +84,7 @@ pub(super) struct SyntaxError {
 /// One query's text with its tokens.
 #[derive(Debug)]
 pub(super) struct Text<'a> {
-    text: &'a str,
+    sql: &'a str,
     line_starts: Vec<usize>,
     tokens: Vec<TokenWithSpan>,
 }
@@ -101,7 +101,7 @@ impl<'a> Text<'a> {
             )
             .collect();
         let mut this = Self {
-            text,
+            sql: text,
             line_starts,
             tokens: Vec::new(),
         };
@@ -128,12 +128,12 @@ impl<'a> Text<'a> {
 
     /// Parses one expression.
     pub(super) fn expr(&self) -> Result<ast::Expr, SyntaxError> {
-        self.parse(|parser| parser.parse_expr())
+        self.parse(Parser::parse_expr)
     }
 
     fn parse<T>(
         &self,
-        parse: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
+        parse: impl FnOnce(&mut Parser<'static>) -> Result<T, ParserError>,
     ) -> Result<T, SyntaxError> {
         let tokens = self.tokens.iter().cloned().map(lower_case).collect();
         let mut parser = Parser::new(&Spark)
@@ -180,7 +180,7 @@ impl<'a> Text<'a> {
             .and_then(|(_, rest)| rest.split_whitespace().last());
         found
             .and_then(|word| self.word(word))
-            .or(Some(self.text.len()..self.text.len()))
+            .or(Some(self.sql.len()..self.sql.len()))
     }
 
     fn place(&self, place: &str) -> Option<Range<usize>> {
@@ -218,25 +218,25 @@ impl<'a> Text<'a> {
 
     /// The text of a span as written.
     pub(super) fn slice(&self, span: Span) -> Option<&'a str> {
-        self.text.get(self.range(span)?)
+        self.sql.get(self.range(span)?)
     }
 
     fn byte(&self, location: Location) -> Option<usize> {
         let line = usize::try_from(location.line).ok()?.checked_sub(1)?;
         let column = usize::try_from(location.column).ok()?.checked_sub(1)?;
         let start = *self.line_starts.get(line)?;
-        let rest = self.text.get(start..)?;
+        let rest = self.sql.get(start..)?;
         Some(
             rest.char_indices()
                 .nth(column)
-                .map_or(self.text.len(), |(i, _)| start + i),
+                .map_or(self.sql.len(), |(i, _)| start + i),
         )
     }
 
     fn char_end(&self, start: usize) -> usize {
         start
             + self
-                .text
+                .sql
                 .get(start..)
                 .and_then(|t| t.chars().next())
                 .map_or(0, char::len_utf8)

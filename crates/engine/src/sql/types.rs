@@ -62,11 +62,16 @@ pub(super) fn storable(ty: &DataType) -> Option<DataType> {
         | DataType::LargeBinary
         | DataType::BinaryView
         | DataType::FixedSizeBinary(_) => DataType::Binary,
-        DataType::Boolean | DataType::Int32 | DataType::Int64 => ty.clone(),
+        DataType::Boolean
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::Float32
+        | DataType::Float64
+        | DataType::Decimal128(_, _)
+        | DataType::Date32
+        | DataType::Map(_, _) => ty.clone(),
         DataType::Int8 | DataType::Int16 | DataType::UInt8 | DataType::UInt16 => DataType::Int32,
         DataType::UInt32 | DataType::UInt64 => DataType::Int64,
-        DataType::Float32 | DataType::Float64 | DataType::Date32 => ty.clone(),
-        DataType::Decimal128(_, _) => ty.clone(),
         DataType::Timestamp(_, Some(_)) => timestamp(),
         DataType::Dictionary(_, value) => storable(value)?,
         DataType::List(item) | DataType::LargeList(item) => DataType::List(Arc::new(
@@ -85,7 +90,6 @@ pub(super) fn storable(ty: &DataType) -> Option<DataType> {
                 .collect();
             DataType::Struct(fields?.into())
         }
-        DataType::Map(_, _) => ty.clone(),
         _ => return None,
     })
 }

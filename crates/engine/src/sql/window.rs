@@ -53,7 +53,7 @@ pub struct Aggregate {
 }
 
 impl Aggregate {
-    /// A fresh accumulator, one state a group. Every aggregate has one: those that DataFusion only
+    /// A fresh accumulator, one state a group. Every aggregate has one: those that `DataFusion` only
     /// knows row by row are adapted.
     pub fn accumulator(&self) -> PlannerResult<Box<dyn GroupsAccumulator>> {
         if self.function.groups_accumulator_supported() {

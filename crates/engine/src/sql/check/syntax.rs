@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use datafusion_sql::sqlparser::ast::{self, Expr, Function, Select, SelectItem, Visit, Visitor};
 
 use crate::sql::functions::{FUNCTIONS, Known};
-use crate::sql::rewrite::function_name;
+use crate::sql::rewrite::{function_name, is_window};
 
 pub(super) fn aliases(select: &Select) -> Vec<String> {
     let alias = |item: &SelectItem| match item {
@@ -15,7 +15,7 @@ pub(super) fn aliases(select: &Select) -> Vec<String> {
     select.projection.iter().filter_map(alias).collect()
 }
 
-pub(super) fn ordinal(expr: &Expr) -> Option<usize> {
+fn ordinal(expr: &Expr) -> Option<usize> {
     match expr {
         Expr::Value(value) => match &value.value {
             ast::Value::Number(n, _) => n.parse().ok(),
@@ -76,4 +76,19 @@ pub(super) fn find_call<V: Visit>(
         ControlFlow::Break(call) => Some(call),
         ControlFlow::Continue(()) => None,
     }
+}
+
+/// Whether one of the groups is the position of a column that is a window.
+pub(super) fn ordinal_window(select: &Select, groups: &[Expr]) -> bool {
+    groups.iter().filter_map(ordinal).any(|position| {
+        let item = position
+            .checked_sub(1)
+            .and_then(|index| select.projection.get(index));
+        match item {
+            Some(SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) => {
+                is_window(expr)
+            }
+            _ => false,
+        }
+    })
 }

@@ -118,14 +118,14 @@ impl ScalarUDFImpl for Builtin {
 
 /// Argument `index` as a column.
 pub(super) fn column(args: &ScalarFunctionArgs, index: usize) -> Result<arrow::array::ArrayRef> {
-    match args.args.get(index) {
-        Some(value) => value.to_array(args.number_rows),
-        None => internal_err!("argument {index} is missing"),
-    }
+    let Some(value) = args.args.get(index) else {
+        return internal_err!("argument {index} is missing");
+    };
+    value.to_array(args.number_rows)
 }
 
 /// A literal text argument.
-pub(super) fn literal_text<'a>(literals: Literals<'a>, index: usize) -> Option<&'a str> {
+pub(super) fn literal_text(literals: Literals<'_>, index: usize) -> Option<&str> {
     literals
         .get(index)
         .copied()

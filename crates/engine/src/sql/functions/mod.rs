@@ -2,8 +2,8 @@
 //!
 //! A pipeline file runs on Spark too, so a name means here what it means there. Functions come
 //! from three places, the first that has a name wins: our own (where neither library does what
-//! Spark does), `datafusion-spark`, and those of DataFusion's functions that agree with Spark's of
-//! the same name. What exists in DataFusion alone, or differs, is not offered: it would be refused
+//! Spark does), `datafusion-spark`, and those of `DataFusion`'s functions that agree with Spark's of
+//! the same name. What exists in `DataFusion` alone, or differs, is not offered: it would be refused
 //! or, worse, answered differently on the other engine.
 
 mod builtin;
@@ -22,7 +22,7 @@ use datafusion_expr::{AggregateUDF, ScalarUDF};
 pub(super) use cast::{timestamp_to_seconds, to_spark_string};
 pub(super) use divide::divide;
 
-/// DataFusion's scalar functions that agree with Spark's of the same name.
+/// `DataFusion`'s scalar functions that agree with Spark's of the same name.
 const SHARED: &[&str] = &[
     // conditional
     "coalesce",
@@ -106,7 +106,7 @@ const SHARED: &[&str] = &[
     "map_values",
 ];
 
-/// Spark's name on the left, DataFusion's function of the same meaning on the right.
+/// Spark's name on the left, `DataFusion`'s function of the same meaning on the right.
 const RENAMED: &[(&str, &str)] = &[
     ("endswith", "ends_with"),
     ("lcase", "lower"),
@@ -116,7 +116,7 @@ const RENAMED: &[(&str, &str)] = &[
     ("ucase", "upper"),
 ];
 
-/// DataFusion's aggregates whose result hangs on the order of the rows, which no stream has.
+/// `DataFusion`'s aggregates whose result hangs on the order of the rows, which no stream has.
 const ORDER_DEPENDENT: &[&str] = &[
     "any_value",
     "array_agg",
@@ -132,7 +132,7 @@ const ORDER_DEPENDENT: &[&str] = &[
     "string_agg",
 ];
 
-/// Spark's name of an aggregate on the left, DataFusion's on the right.
+/// Spark's name of an aggregate on the left, `DataFusion`'s on the right.
 const RENAMED_AGGREGATES: &[(&str, &str)] = &[
     ("any", "bool_or"),
     ("approx_percentile", "approx_percentile_cont"),

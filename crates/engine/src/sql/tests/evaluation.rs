@@ -349,3 +349,24 @@ fn a_fingerprint_changes_with_the_state_and_with_nothing_else() {
         assert_ne!(base, of(&CURATED.replace(from, to)), "{from} -> {to}");
     }
 }
+
+/// Not a test of speed, which a loaded machine cannot promise: prints what the filter costs.
+#[test]
+#[ignore = "prints a measurement"]
+fn the_cost_of_the_reference_filter_a_row() {
+    let query = "SELECT device_id, ts, temperature_c, vibration_g FROM readings
+                 WHERE temperature_c > 85 OR vibration_g > 0.5";
+    let plan = planned(&[READINGS], output(query));
+    let indices: Vec<u32> = (0..8_192)
+        .map(|i| if i % 100 == 0 { 0 } else { 2 })
+        .collect();
+    let indices = arrow::array::UInt32Array::from(indices);
+    let batch = arrow::compute::take_record_batch(&rows().batch, &indices).expect("in range");
+    let began = std::time::Instant::now();
+    for _ in 0..1_000 {
+        let kept = apply_all_batch(&plan.before, batch.clone()).expect("evaluates");
+        assert_eq!(kept.num_rows(), 82);
+    }
+    let nanos = began.elapsed().as_nanos() as f64 / (1_000.0 * 8_192.0);
+    println!("{nanos:.1} ns a row");
+}
