@@ -169,6 +169,13 @@ fn rewrite_function(function: &Function) -> Option<Expr> {
             replace_arguments(&mut count, vec![number("1")]);
             Some(Expr::Function(count))
         }
+        // An integer literal is an INT to Spark and a BIGINT to DataFusion; these take an INT.
+        ("date_add" | "dateadd" | "date_sub" | "add_months", [date, by]) if !is_int_cast(by) => {
+            let mut shift = function.clone();
+            let by = cast_to(ast::DataType::Int(None), (*by).clone());
+            replace_arguments(&mut shift, vec![(*date).clone(), by]);
+            Some(Expr::Function(shift))
+        }
         ("isnull", [of]) => Some(Expr::IsNull(Box::new((*of).clone()))),
         ("isnotnull", [of]) => Some(Expr::IsNotNull(Box::new((*of).clone()))),
         ("count_if", [condition]) => {
@@ -228,10 +235,24 @@ fn not(expr: Expr) -> Expr {
 }
 
 fn bigint(expr: Expr) -> Expr {
+    cast_to(ast::DataType::BigInt(None), expr)
+}
+
+fn is_int_cast(expr: &Expr) -> bool {
+    matches!(
+        expr,
+        Expr::Cast {
+            data_type: ast::DataType::Int(None),
+            ..
+        }
+    )
+}
+
+fn cast_to(data_type: ast::DataType, expr: Expr) -> Expr {
     Expr::Cast {
         kind: ast::CastKind::Cast,
         expr: Box::new(expr),
-        data_type: ast::DataType::BigInt(None),
+        data_type,
         array: false,
         format: None,
     }
