@@ -187,6 +187,15 @@ const REWRITTEN: &[&str] = &[
     "year",
 ];
 
+/// The names taken from `DataFusion`.
+#[cfg(test)]
+pub(super) fn offered() -> impl Iterator<Item = &'static str> {
+    SHARED
+        .iter()
+        .copied()
+        .chain(RENAMED.iter().map(|(name, _)| *name))
+}
+
 /// What a function name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Known {

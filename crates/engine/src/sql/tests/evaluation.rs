@@ -370,3 +370,12 @@ fn the_cost_of_the_reference_filter_a_row() {
     let nanos = began.elapsed().as_nanos() as f64 / (1_000.0 * 8_192.0);
     println!("{nanos:.1} ns a row");
 }
+
+#[test]
+fn every_name_that_is_offered_is_a_function() {
+    let functions = &crate::sql::functions::FUNCTIONS;
+    let missing: Vec<&str> = crate::sql::functions::offered()
+        .filter(|n| !functions.scalars.contains_key(*n))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
