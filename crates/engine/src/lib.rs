@@ -4,16 +4,33 @@
 //!
 //! - [`source`] hands over records, many borrowed byte slices at a time, with their offsets.
 //! - [`decode`] turns bytes into Arrow batches and tells bad records apart.
+//! - [`dead_letter`] keeps what could not be read: raw bytes, origin, reason.
 //! - [`sql`] plans the pipeline's queries and evaluates the stateless part over a batch.
+//! - [`watermark`] says how far event time has come.
+//! - [`window`] aggregates rows by event-time window until the watermark has passed it.
+//! - [`late`] keeps rows whose window had fired.
 //! - [`sink`] stages rows so that nothing shows before its checkpoint, then commits them.
+//! - [`checkpoint`] is the point from which a pipeline goes on, whatever died.
 //! - [`storage`] is the directory or bucket under sinks and checkpoints.
+//! - [`runtime`] is the threads that carry an event along this way.
 //!
-//! [`units`] and [`rows`] are the words they share.
+//! [`connect`] turns a pipeline file's words into real connectors and sinks; [`kafka`] is what Kafka
+//! sources and sinks share; [`units`], [`rows`], [`ledger`] and [`clock`] are the words they all share.
 
+pub mod checkpoint;
+pub mod clock;
+pub mod connect;
+pub mod dead_letter;
 pub mod decode;
+pub mod kafka;
+pub mod late;
+pub mod ledger;
 pub mod rows;
+pub mod runtime;
 pub mod sink;
 pub mod source;
 pub mod sql;
 pub mod storage;
 pub mod units;
+pub mod watermark;
+pub mod window;

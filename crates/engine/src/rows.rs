@@ -1,6 +1,6 @@
 //! Rows on their way through the engine: an Arrow batch and where each row came from.
 
-use arrow::array::{Array, BooleanArray, Int32Array, Int64Array, RecordBatch};
+use arrow::array::{Array, BooleanArray, Int32Array, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::{filter, filter_record_batch};
 use arrow::error::ArrowError;
 
@@ -17,6 +17,9 @@ pub struct Origin {
     pub offset: Int64Array,
     /// Record timestamp of each row, milliseconds since the epoch (-1: none).
     pub timestamp: Int64Array,
+    /// Position of each row among the records it was decoded with, ascending: finds the whole row
+    /// again after projections and filters.
+    pub row: UInt32Array,
 }
 
 /// A batch and its origin, row by row.
@@ -60,6 +63,7 @@ impl Origin {
             partition: filter(&self.partition, mask)?.as_primitive().clone(),
             offset: filter(&self.offset, mask)?.as_primitive().clone(),
             timestamp: filter(&self.timestamp, mask)?.as_primitive().clone(),
+            row: filter(&self.row, mask)?.as_primitive().clone(),
         })
     }
 }

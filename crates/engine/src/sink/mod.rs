@@ -14,6 +14,9 @@
 //! `write`, `poll`, and for each epoch `pre_commit` followed by `commit`; rows written between the
 //! two belong to the next epoch. A sink that is dropped without `commit` leaves nothing visible.
 
+pub mod kafka;
+pub mod parquet;
+
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -102,16 +105,21 @@ pub trait Sink: Send {
     /// Takes rows. Blocks while the sink cannot keep up.
     fn write(&mut self, rows: OutputRows, progress: &[Progress]) -> Result<(), SinkError>;
 
-    /// Does what is due by time (a short transaction's commit); returns what became visible and
-    /// how long until it wants to be called again (`None`: not before the next call).
+    /// Does what is due by time (a short transaction's commit); returns what became visible since
+    /// the last report, transactions committed inside `write` and `pre_commit` included, and how
+    /// long until it wants to be called again (`None`: not before the next call).
     fn poll(&mut self) -> Result<(Committed, Option<Duration>), SinkError>;
+
+    /// Says where the rows written so far end: the sources' next offsets, as JSON. For sinks that
+    /// stamp what they write; called before each `pre_commit`, and before the first `write` with
+    /// where the sources begin.
+    fn describe_offsets(&mut self, _offsets: &str) {}
 
     /// Makes all rows written so far durable but, for sinks that go with the checkpoint, invisible.
     /// `last` is true when the pipeline ends: nothing may stay open.
     fn pre_commit(&mut self, epoch: Epoch, last: bool) -> Result<PreCommit, SinkError>;
 
-    /// Makes the work of the last `pre_commit` visible. Idempotent. What became visible since the
-    /// last report (transactions committed inside `pre_commit` included) is returned.
+    /// Makes the work of the last `pre_commit` visible, and returns what that is. Idempotent.
     fn commit(&mut self, permit: &CommitPermit) -> Result<Committed, SinkError>;
 }
 

@@ -7,6 +7,8 @@
 //! A reader starts each partition at the next offset it is told; it never chooses another one by
 //! itself. A position that does not exist any more is [`SourceError::LostPosition`].
 
+pub mod kafka;
+
 use std::time::Duration;
 
 use crate::units::{Offset, Partition};
@@ -37,6 +39,11 @@ pub enum PartitionEvent {
         /// Position at the end.
         next: Offset,
     },
+    /// The partition has ended for good: nothing will be appended to it.
+    Ended {
+        /// Partition.
+        partition: Partition,
+    },
 }
 
 /// Reads some partitions of one source. Owned by one worker thread.
@@ -53,6 +60,51 @@ pub trait Reader: Send {
 
     /// Starts reading further partitions at the given next offsets.
     fn assign(&mut self, partitions: &[(Partition, Offset)]) -> Result<(), SourceError>;
+}
+
+/// The control side of a source: what the coordinator asks, never on an event's path.
+///
+/// Calls may block for as long as the server takes, within the connector's own limits.
+pub trait Connector: Send + Sync {
+    /// What is read, for checkpoints: offsets of one origin mean nothing in another.
+    fn origin(&self) -> String;
+
+    /// Name under which records of a partition are reported (topic, or file path).
+    fn topic(&self, partition: Partition) -> String;
+
+    /// Takes over the partition names that a checkpoint holds, before anything else is asked.
+    /// Sources whose partitions are numbered by the server ignore it.
+    fn adopt(&self, names: &[(Partition, String)]) {
+        let _ = names;
+    }
+
+    /// The partitions that exist now.
+    fn partitions(&self) -> Result<Vec<Partition>, SourceError>;
+
+    /// Where the pipeline file says to begin partitions that no checkpoint knows.
+    fn start(&self, partitions: &[Partition]) -> Result<Vec<(Partition, Offset)>, SourceError>;
+
+    /// Where to begin partitions that came into being while the pipeline ran: at their start.
+    fn start_of_new(
+        &self,
+        partitions: &[Partition],
+    ) -> Result<Vec<(Partition, Offset)>, SourceError>;
+
+    /// Checks that the positions of a checkpoint still exist. A lost one is an error, or is moved
+    /// where the pipeline file says so.
+    fn resume(
+        &self,
+        positions: &[(Partition, Offset)],
+    ) -> Result<Vec<(Partition, Offset)>, SourceError>;
+
+    /// The next offset that will be written to each partition, that is, its end now.
+    fn ends(&self, partitions: &[Partition]) -> Result<Vec<(Partition, Offset)>, SourceError>;
+
+    /// A reader for some partitions.
+    fn reader(&self, positions: &[(Partition, Offset)]) -> Result<Box<dyn Reader>, SourceError>;
+
+    /// Shows the positions of a durable checkpoint to the source's own tools. Never read back.
+    fn show_positions(&self, positions: &[(Partition, Offset)]) -> Result<(), SourceError>;
 }
 
 /// Why a source cannot go on. Transient trouble (a broker restart) is retried inside the reader

@@ -1,11 +1,191 @@
-//! `floodmark generate`.
+//! `floodmark generate`: device telemetry into a Kafka topic, a file or standard output.
+//!
+//! A run is planned from the flags (`plan`), then a loop generates batches when they are due (`pace`),
+//! hands them to the target (`target`, `kafka`) and shows how far it is (`progress`). What it generated,
+//! counted as it was generated, is the `report`: the right answer for whoever checks what became of it.
 
+mod kafka;
+mod os;
+mod pace;
+mod plan;
+mod produce_batch;
+mod progress;
+mod report;
+mod target;
+mod values;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use floodmark_generator::{Batch, Simulator, Tally};
+
+use self::os::StopFlag;
+use self::plan::Plan;
+use self::progress::Progress;
+use self::report::{Ending, Report};
+use self::target::{Sent, Target};
+use self::values::{Output, Rate};
 use super::exit::Failure;
 
-/// (flags)
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+const EXAMPLES: &str = "\
+Examples:
+  Fifty events a second, until Ctrl-C:
+    floodmark generate --brokers localhost:9092 --topic sensor_events --rate 50
 
-pub(crate) fn run(_args: &Args) -> Result<(), Failure> {
-    Err(anyhow::anyhow!("not built yet").into())
+  A million events with every trouble there is, as fast as possible; the report holds the right answer:
+    floodmark generate --brokers localhost:9092 --topic sensor_events --rate max --count 1000000 \\
+        --late 0.01 --bad 0.001 --anomalies 0.01 --disorder 5s --report truth.json
+
+  The same bytes every time, to look at or to keep:
+    floodmark generate --out - --rate max --count 10 --start 2025-08-17T00:00:00Z
+
+  A day of 200 devices that report every ten seconds, into a file:
+    floodmark generate --out day.jsonl --rate max --devices 200 --interval 10s --count 1728000";
+
+/// Generate device telemetry: readings with daily drift, noise and faults that build up
+///
+/// Events are keyed by device. The same seed, start and flags give the same bytes. Ctrl-C ends a run
+/// properly: what was generated is delivered, counted and reported.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+#[command(group = clap::ArgGroup::new("target").required(true).args(["topic", "out"]))]
+pub(crate) struct Args {
+    /// Kafka bootstrap servers, separated by commas
+    #[arg(long, value_name = "HOST:PORT", requires = "topic")]
+    brokers: Option<String>,
+
+    /// Kafka topic to write to; it must exist
+    #[arg(long, requires = "brokers")]
+    topic: Option<String>,
+
+    /// Kafka client property (librdkafka's names); may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = values::property, requires = "brokers")]
+    kafka: Vec<(String, String)>,
+
+    /// File to write JSON lines to, or - for standard output
+    #[arg(long, value_name = "FILE", value_parser = values::output)]
+    out: Option<Output>,
+
+    /// Events per second of all devices together, or max for as fast as possible
+    #[arg(long, default_value = "1000", value_name = "N|max", value_parser = values::rate)]
+    rate: Rate,
+
+    /// Stop after so many events
+    #[arg(long, value_name = "N", value_parser = values::count)]
+    count: Option<u64>,
+
+    /// Stop after this time, as 90s or 10 minutes
+    #[arg(long = "for", value_name = "DURATION", value_parser = values::duration)]
+    run_for: Option<Duration>,
+
+    /// Number of devices
+    #[arg(long, default_value = "1000", value_name = "N", value_parser = values::devices)]
+    devices: u32,
+
+    /// Seed of everything random
+    #[arg(long, default_value = "42")]
+    seed: u64,
+
+    /// Event time of the first event, as 2025-08-17T12:00:00Z or 2025-08-17
+    ///
+    /// By default now; where event time runs faster than the clock, so far back that it arrives at now
+    /// when the run ends (a day back if the run has no end).
+    #[arg(long, value_name = "TIME", value_parser = values::instant)]
+    start: Option<jiff::Timestamp>,
+
+    /// How many times faster than the clock event time passes; not with --rate max
+    #[arg(long, value_name = "X", value_parser = values::speed)]
+    speed: Option<f64>,
+
+    /// How often each device reports, in event time; only with --rate max [default: 1s]
+    ///
+    /// Ten million events of 1,000 devices cover 10,000 seconds at the default interval, those of
+    /// 200,000 devices 50 seconds. At a rate of N per second it follows from the rate.
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    interval: Option<Duration>,
+
+    /// Share of readings above a limit (85 °C, 0.5 g)
+    #[arg(long, default_value = "0.01", value_name = "SHARE", value_parser = values::share)]
+    anomalies: f64,
+
+    /// Share of events 2 to 10 minutes, and the disorder, behind; none among the first 100
+    #[arg(long, default_value = "0", value_name = "SHARE", value_parser = values::share)]
+    late: f64,
+
+    /// Share of records that no decoder may accept
+    #[arg(long, default_value = "0", value_name = "SHARE", value_parser = values::share)]
+    bad: f64,
+
+    /// Spread event times up to this far behind their order
+    #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = values::duration)]
+    disorder: Duration,
+
+    /// Write the true numbers to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+impl Args {
+    fn properties(&self) -> BTreeMap<&str, &str> {
+        let pairs = self.kafka.iter();
+        pairs.map(|(key, value)| (&key[..], &value[..])).collect()
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let plan = Plan::new(args, jiff::Timestamp::now()).map_err(Failure::Usage)?;
+    let stop = StopFlag::install();
+    let mut target = Target::open(args, &plan)?;
+    let started = Instant::now();
+    let (tally, ending) = drive(&plan, &mut target, &stop, started)?;
+    if ending == Ending::ReaderGone {
+        // As with `| head`: what was read is known to the reader alone.
+        return match &args.report {
+            None => Ok(()),
+            Some(_) => Err(anyhow::anyhow!("the reader went away, so there is no report").into()),
+        };
+    }
+    let report = Report::new(args, &plan, tally, ending, started.elapsed());
+    if let Some(path) = &args.report {
+        report.write(path)?;
+    }
+    let summary = if target.is_stdout() {
+        write!(std::io::stderr(), "{report}")
+    } else {
+        write!(std::io::stdout(), "{report}")
+    };
+    // Everything is delivered; that nobody reads the summary changes nothing.
+    summary.or(Ok(()))
+}
+
+/// Generates until the end of the plan or a signal, and sees everything delivered.
+fn drive(
+    plan: &Plan,
+    target: &mut Target,
+    stop: &StopFlag,
+    started: Instant,
+) -> anyhow::Result<(Tally, Ending)> {
+    let mut simulator = Simulator::new(&plan.config)?;
+    let mut progress = Progress::new(plan, started);
+    let (mut batch, mut tally) = (Batch::default(), Tally::default());
+    let ending = loop {
+        let elapsed = started.elapsed();
+        if let Some(ending) = plan.ending(tally.events, elapsed, stop) {
+            break ending;
+        }
+        let due = plan.due(tally.events, elapsed);
+        if due > 0 {
+            simulator.fill(&mut batch, due, &mut tally);
+            if target.send(&batch)? == Sent::ReaderGone {
+                break Ending::ReaderGone;
+            }
+        }
+        progress.show(&tally, simulator.event_time_ms());
+        std::thread::sleep(plan.pace.wait(tally.events, started.elapsed()));
+    };
+    progress.finish();
+    target.finish()?;
+    Ok((tally, ending))
 }

@@ -1,0 +1,121 @@
+//! Bytes of manifests and state files.
+//!
+//! A manifest is one header line, `floodmark-checkpoint <format> crc32=<8 hex> bytes=<n>`, and then
+//! JSON that a person can read. A state file is an Arrow IPC stream per batch schema; its CRC
+//! stands in the manifest. Damage is found before anything is believed.
+
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+use arrow_ipc::reader::StreamReader;
+use arrow_ipc::writer::StreamWriter;
+
+use super::manifest::Manifest;
+
+/// Version of the manifest format that this build writes; it reads no newer one.
+const FORMAT: u32 = 1;
+const MAGIC: &str = "floodmark-checkpoint";
+
+/// Why bytes are not a checkpoint this build can use.
+#[derive(Debug, thiserror::Error)]
+pub enum CodecError {
+    /// Written by a newer Floodmark.
+    #[error(
+        "it has format {found}, this build of Floodmark reads up to format {FORMAT}: \
+         run it with a newer Floodmark, or start with a new checkpoint path"
+    )]
+    Newer {
+        /// The format found.
+        found: u32,
+    },
+    /// Not what was written.
+    #[error("it is damaged: {0}")]
+    Damaged(String),
+}
+
+/// Encodes a manifest.
+pub fn encode_manifest(manifest: &Manifest) -> Result<Vec<u8>, CodecError> {
+    let mut json =
+        serde_json::to_vec_pretty(manifest).map_err(|e| CodecError::Damaged(e.to_string()))?;
+    json.push(b'\n');
+    let crc = crc32fast::hash(&json);
+    let mut bytes = format!("{MAGIC} {FORMAT} crc32={crc:08x} bytes={}\n", json.len()).into_bytes();
+    bytes.extend_from_slice(&json);
+    Ok(bytes)
+}
+
+/// Decodes a manifest; damaged bytes are refused, never half-read.
+pub fn decode_manifest(bytes: &[u8]) -> Result<Manifest, CodecError> {
+    let damaged = |what: &str| CodecError::Damaged(what.to_owned());
+    let end = bytes.iter().take(200).position(|b| *b == b'\n');
+    let (header, json) = bytes.split_at(end.ok_or_else(|| damaged("no header line"))? + 1);
+    let header = std::str::from_utf8(header).map_err(|_| damaged("header is not text"))?;
+    let mut words = header.trim_end().split(' ');
+    if words.next() != Some(MAGIC) {
+        return Err(damaged("not a Floodmark checkpoint"));
+    }
+    let format: u32 = words
+        .next()
+        .and_then(|w| w.parse().ok())
+        .ok_or_else(|| damaged("no format number"))?;
+    if format > FORMAT {
+        return Err(CodecError::Newer { found: format });
+    }
+    let value = |word: Option<&str>, key: &str| -> Option<String> {
+        word?
+            .strip_prefix(key)?
+            .strip_prefix('=')
+            .map(str::to_owned)
+    };
+    let crc = value(words.next(), "crc32").and_then(|v| u32::from_str_radix(&v, 16).ok());
+    let length = value(words.next(), "bytes").and_then(|v| v.parse::<usize>().ok());
+    if length != Some(json.len()) {
+        return Err(CodecError::Damaged(format!(
+            "{} bytes after the header, {length:?} announced",
+            json.len()
+        )));
+    }
+    if crc != Some(crc32fast::hash(json)) {
+        return Err(damaged("its checksum does not match"));
+    }
+    let manifest: Manifest = serde_json::from_slice(json).map_err(|e| damaged(&e.to_string()))?;
+    manifest.check().map_err(CodecError::Damaged)?;
+    Ok(manifest)
+}
+
+/// Encodes batches, whose schemas may differ, as the content of a state file.
+pub fn encode_batches<'a>(
+    batches: impl IntoIterator<Item = &'a RecordBatch>,
+) -> Result<Vec<u8>, ArrowError> {
+    let mut bytes = Vec::new();
+    for batch in batches {
+        let mut stream = Vec::new();
+        let mut writer = StreamWriter::try_new(&mut stream, batch.schema_ref())?;
+        writer.write(batch)?;
+        writer.finish()?;
+        drop(writer);
+        bytes.extend_from_slice(&(stream.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(&stream);
+    }
+    Ok(bytes)
+}
+
+/// Decodes the content of a state file. The caller has checked its CRC.
+pub fn decode_batches(mut bytes: &[u8]) -> Result<Vec<RecordBatch>, CodecError> {
+    let damaged = |e: ArrowError| CodecError::Damaged(e.to_string());
+    let mut batches = Vec::new();
+    while !bytes.is_empty() {
+        let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
+            return Err(CodecError::Damaged("cut in a length".to_owned()));
+        };
+        let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
+        if length > rest.len() {
+            return Err(CodecError::Damaged("cut in a batch".to_owned()));
+        }
+        let (stream, rest) = rest.split_at(length);
+        let mut reader = StreamReader::try_new(stream, None).map_err(damaged)?;
+        let batch = reader.next().transpose().map_err(damaged)?;
+        batches.push(batch.ok_or_else(|| CodecError::Damaged("an empty stream".to_owned()))?);
+        bytes = rest;
+    }
+    Ok(batches)
+}

@@ -1,0 +1,136 @@
+//! What a checkpoint says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::Ledger;
+use crate::sink::Committed;
+use crate::units::{Epoch, EventMicros, Generation, Offset, Partition};
+use crate::watermark::Watermark;
+
+/// One checkpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Name of the pipeline.
+    pub pipeline: String,
+    /// This checkpoint's number.
+    pub epoch: Epoch,
+    /// Fencing token of the instance that wrote it.
+    pub generation: Generation,
+    /// A name for that instance, unique among all that ever ran: tells one's own write from
+    /// another's after a lost response.
+    pub instance: String,
+    /// The instance that wrote the first checkpoint of this chain. Marks that sinks leave outside
+    /// (Kafka cursors and stamps) count only within one lineage: a pipeline that starts over with a
+    /// new checkpoint path sends its rows again.
+    pub lineage: String,
+    /// Wall clock at the barrier, milliseconds since the epoch.
+    pub created_ms: i64,
+    /// Version of Floodmark that wrote it.
+    pub version: String,
+    /// By source.
+    pub sources: BTreeMap<String, SourceState>,
+    /// Open windows, by output.
+    pub windows: BTreeMap<String, WindowState>,
+    /// By sink.
+    pub sinks: BTreeMap<String, SinkState>,
+    /// The state files this manifest refers to.
+    pub files: BTreeMap<String, StateFile>,
+}
+
+/// Where a source stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceState {
+    /// What the source reads (topic, paths): another origin makes the offsets meaningless.
+    pub origin: String,
+    /// By partition.
+    pub partitions: BTreeMap<Partition, PartitionState>,
+    /// Windows that end at or before this have fired.
+    pub fired: Option<Watermark>,
+    /// Where every record went, since the first start.
+    pub ledger: Ledger,
+}
+
+/// Where a partition stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartitionState {
+    /// What the partition is called in the source; files have paths.
+    pub name: String,
+    /// The position to read from.
+    pub next: Offset,
+    /// Its watermark.
+    pub watermark: Option<Watermark>,
+}
+
+/// Open windows of an output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WindowState {
+    /// Changes if and only if another query could not continue with this state.
+    pub fingerprint: String,
+    /// Chunks, by window start.
+    pub open: BTreeMap<EventMicros, Vec<ChunkRef>>,
+}
+
+/// A batch in a state file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChunkRef {
+    /// Name of the file.
+    pub file: String,
+    /// Which of its batches.
+    pub batch: usize,
+}
+
+/// What a sink has to do, and has done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SinkState {
+    /// The epoch whose work this is. Taking over carries the work along under a later manifest;
+    /// what the sink stamped its effects with is this one.
+    pub epoch: Epoch,
+    /// The sink's pre-committed work, in its own words.
+    pub work: serde_json::Value,
+    /// State file with the rows the sink carries.
+    pub carried: Option<String>,
+    /// What had become visible before this checkpoint, since the first start.
+    pub committed: Committed,
+}
+
+/// A state file as it was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StateFile {
+    /// Bytes.
+    pub bytes: u64,
+    /// CRC-32 of the bytes.
+    pub crc32: u32,
+}
+
+impl Manifest {
+    /// Checks what must hold for a manifest to be written or trusted:
+    /// INV-LEDGER, and INV-FILES: every file that is referred to is listed, and no other.
+    pub fn check(&self) -> Result<(), String> {
+        for (name, source) in &self.sources {
+            source.ledger.check(name).map_err(|e| e.to_string())?;
+        }
+        let chunks = self
+            .windows
+            .values()
+            .flat_map(|w| w.open.values().flatten());
+        let mut referred: BTreeSet<&str> = chunks.map(|c| c.file.as_str()).collect();
+        referred.extend(self.sinks.values().filter_map(|s| s.carried.as_deref()));
+        let listed: BTreeSet<&str> = self.files.keys().map(String::as_str).collect();
+        if referred != listed {
+            return Err(format!(
+                "INV-FILES: files referred to and files listed differ: {:?}",
+                referred.symmetric_difference(&listed).collect::<Vec<_>>()
+            ));
+        }
+        Ok(())
+    }
+}

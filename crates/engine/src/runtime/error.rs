@@ -1,0 +1,110 @@
+//! Why a run ends without having been asked to.
+
+use crate::checkpoint::CheckpointError;
+use crate::ledger::Imbalance;
+use crate::sink::SinkError;
+use crate::source::SourceError;
+use crate::sql::EvalError;
+use crate::units::Epoch;
+use crate::window::WindowError;
+
+/// Why a run failed. What was committed before stays; a restart goes on from the newest checkpoint.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A source cannot go on.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A sink cannot go on.
+    #[error("output '{sink}': {source}")]
+    Sink {
+        /// The sink's name.
+        sink: String,
+        /// Why.
+        source: SinkError,
+    },
+    /// A checkpoint cannot be read or written.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The checkpoint found belongs to another pipeline, or to another query of this one.
+    #[error("the checkpoint cannot be continued: {}. Start with a new checkpoint path, or restore the pipeline file it was made with", differences.join("; "))]
+    Incompatible {
+        /// Each difference.
+        differences: Vec<String>,
+    },
+    /// Another instance owns the checkpoint now.
+    #[error("fenced: {by} has taken this pipeline over; this instance stops and has made nothing visible since")]
+    Fenced {
+        /// Who took over, as far as known.
+        by: String,
+    },
+    /// A record could not be decoded and the pipeline file says to fail.
+    #[error(
+        "source '{source_name}': {topic}, partition {partition}, offset {offset}: {reason} \
+         (on_bad_record = \"fail\"; choose \"dead_letter\" to keep such records and go on)"
+    )]
+    BadRecord {
+        /// Source.
+        source_name: String,
+        /// Topic or file.
+        topic: String,
+        /// Partition.
+        partition: i32,
+        /// Offset.
+        offset: i64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A query failed on a row.
+    #[error("output '{output}': {source}")]
+    Query {
+        /// Output.
+        output: String,
+        /// Why.
+        source: EvalError,
+    },
+    /// Aggregation failed.
+    #[error("output '{output}': {source}")]
+    Window {
+        /// Output.
+        output: String,
+        /// Why.
+        source: WindowError,
+    },
+    /// The ledger does not balance.
+    #[error(transparent)]
+    Imbalance(#[from] Imbalance),
+    /// Draining took too long.
+    #[error(
+        "still draining after {seconds} s: {waiting_for}. Nothing is lost: the next start goes on from checkpoint {epoch}"
+    )]
+    DrainTimeout {
+        /// Seconds waited.
+        seconds: u64,
+        /// What had not answered.
+        waiting_for: String,
+        /// The newest durable checkpoint.
+        epoch: Epoch,
+    },
+    /// A thread ended on its own, or something held that must not.
+    #[error("internal error in {thread}: {reason}. This is a defect of Floodmark; please report it")]
+    Internal {
+        /// Which thread.
+        thread: String,
+        /// What happened.
+        reason: String,
+    },
+}
+
+impl EngineError {
+    /// Whether another instance took over.
+    pub fn is_fenced(&self) -> bool {
+        matches!(
+            self,
+            Self::Fenced { .. } | Self::Sink { source: SinkError::Fenced { .. }, .. }
+        )
+    }
+
+    pub(super) fn internal(thread: impl Into<String>, reason: impl ToString) -> Self {
+        Self::Internal { thread: thread.into(), reason: reason.to_string() }
+    }
+}

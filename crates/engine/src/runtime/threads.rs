@@ -1,0 +1,232 @@
+//! Putting the threads in place, and ending them.
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use floodmark_pipeline::Pipeline;
+
+use super::StopSignal;
+use super::coordinator::{SinkRun, WorkerRun};
+use super::error::EngineError;
+use super::lane::{Branch, BranchEnd, Lane, LaneParts};
+use super::message::{Command, Message, SharedView, SinkId, SinkQueue, WorkerId, WorkerView};
+use super::sinks::SINK_QUEUE;
+use super::start::{DEAD_LETTER, LATE, Started, StartedSource};
+use super::worker::Worker;
+use crate::checkpoint::{CheckpointStore, ChunkRef, Manifest};
+use crate::clock::Clock;
+use crate::decode::JsonDecoder;
+use crate::sink::Committed;
+use crate::sql::{OutputKind, Plan};
+use crate::units::{Offset, OutputId, Partition};
+use crate::window::{OpenWindows, WindowOperator};
+
+/// Orders that may wait for a worker: more than are ever given at once.
+const COMMAND_QUEUE: usize = 64;
+
+/// How long a failed run waits for its threads; one that hangs in a server's answer is left
+/// behind, the process ends anyway.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The threads of a run.
+pub(super) struct Threads {
+    handles: Vec<JoinHandle<()>>,
+    monitors: StopSignal,
+}
+
+/// What the coordinator works with.
+pub(super) struct Running {
+    pub(super) sources: Vec<StartedSource>,
+    pub(super) workers: Vec<WorkerRun>,
+    pub(super) sinks: Vec<SinkRun>,
+    pub(super) open: BTreeMap<OutputId, OpenWindows<ChunkRef>>,
+    pub(super) claimed: Manifest,
+    pub(super) checkpoints: Box<CheckpointStore>,
+    pub(super) inbox: Receiver<Message>,
+    pub(super) to_coordinator: SyncSender<Message>,
+}
+
+/// Starts sink threads, workers and monitors.
+pub(super) fn start(
+    pipeline: &Pipeline,
+    plan: &Plan,
+    started: Started,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Threads, Running), EngineError> {
+    let Started { sources, open, sinks, claimed, checkpoints } = started;
+    let count = worker_count(pipeline, &sources);
+    // Nobody has more than a few messages outstanding; see the module.
+    let capacity = 8 + 4 * sinks.len() + count * (4 + 2 * sources.len());
+    let (to_coordinator, inbox) = sync_channel(capacity);
+    let mut threads = Threads { handles: Vec::new(), monitors: StopSignal::new() };
+
+    let mut sink_runs = Vec::new();
+    for (index, started) in sinks.into_iter().enumerate() {
+        let (queue, commands) = sync_channel(SINK_QUEUE);
+        let counter = Arc::new(Mutex::new(Committed::default()));
+        let (name, to, count) = (started.name.clone(), to_coordinator.clone(), Arc::clone(&counter));
+        let sink = started.sink;
+        threads.spawn(&format!("sink-{name}"), to_coordinator.clone(), move || {
+            super::sinks::drive(SinkId(index), &name, sink, &commands, &to, &count);
+        })?;
+        sink_runs.push(SinkRun {
+            name: started.name,
+            queue,
+            before: started.committed,
+            count: counter,
+        });
+    }
+
+    let mut workers = Vec::new();
+    for index in 0..count {
+        let lanes = sources
+            .iter()
+            .map(|source| {
+                let lane = lane(pipeline, plan, source, &sink_runs, index, count)?;
+                Ok((source.id, lane))
+            })
+            .collect::<Result<BTreeMap<_, _>, EngineError>>()?;
+        let (commands, orders) = sync_channel::<Command>(COMMAND_QUEUE);
+        let view = WorkerView {
+            lanes: lanes.iter().map(|(id, lane)| (*id, lane.view())).collect(),
+            polled_at: clock.monotonic(),
+            state_bytes: 0,
+        };
+        let view: SharedView = Arc::new(Mutex::new(view));
+        let worker = Worker {
+            id: WorkerId(index),
+            lanes,
+            commands: orders,
+            inbox: to_coordinator.clone(),
+            view: Arc::clone(&view),
+            clock: Arc::clone(clock),
+        };
+        threads.spawn(&format!("worker-{index}"), to_coordinator.clone(), move || worker.run())?;
+        workers.push(WorkerRun { commands, view });
+    }
+
+    for source in &sources {
+        let (connector, clock) = (Arc::clone(&source.connector), Arc::clone(clock));
+        let (health, stop) = (Arc::clone(&source.health), threads.monitors.clone());
+        threads.spawn(&format!("monitor-{}", source.name), to_coordinator.clone(), move || {
+            super::monitor::watch(connector.as_ref(), &clock, &health, &stop);
+        })?;
+    }
+    let running = Running {
+        sources,
+        workers,
+        sinks: sink_runs,
+        open,
+        claimed,
+        checkpoints,
+        inbox,
+        to_coordinator,
+    };
+    Ok((threads, running))
+}
+
+fn worker_count(pipeline: &Pipeline, sources: &[StartedSource]) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let partitions = sources.iter().map(|source| source.positions.len()).max().unwrap_or(1);
+    pipeline.engine.workers.unwrap_or_else(|| cores.min(partitions)).max(1)
+}
+
+fn lane(
+    pipeline: &Pipeline,
+    plan: &Plan,
+    source: &StartedSource,
+    sinks: &[SinkRun],
+    worker: usize,
+    workers: usize,
+) -> Result<Lane, EngineError> {
+    let queue = |name: &str| -> Option<SinkQueue> {
+        sinks.iter().find(|sink| sink.name == name).map(|sink| sink.queue.clone())
+    };
+    let mine = source.positions.iter().enumerate().filter(|(i, _)| i % workers == worker);
+    let positions: Vec<(Partition, Offset)> = mine.map(|(_, (p, next))| (*p, *next)).collect();
+    let reader = match positions.as_slice() {
+        [] => None,
+        positions => Some(source.connector.reader(positions)?),
+    };
+    let mut outputs = Vec::new();
+    for (index, output) in plan.outputs.iter().enumerate() {
+        if output.source != source.id {
+            continue;
+        }
+        let end = match &output.kind {
+            OutputKind::Stateless => BranchEnd::Stateless(sinks[index].queue.clone()),
+            OutputKind::Windowed(window) => {
+                let fired = source.restored.fired;
+                let operator = WindowOperator::new(Arc::new(window.as_ref().clone()), fired)
+                    .map_err(|e| EngineError::Window { output: output.name.clone(), source: e })?;
+                let size = window.size;
+                BranchEnd::Windowed { operator, window_end: Box::new(move |s| size.end(s)) }
+            }
+        };
+        let (id, name, before) = (OutputId(index), output.name.clone(), output.before.clone());
+        outputs.push(Branch { id, name, before, end });
+    }
+    let file = &pipeline.sources[source.id.0];
+    let batch_rows = pipeline.engine.batch_rows;
+    Ok(Lane::new(LaneParts {
+        source: source.id,
+        source_name: source.name.clone(),
+        connector: Arc::clone(&source.connector),
+        reader,
+        positions,
+        decoder: JsonDecoder::new(&file.columns, batch_rows),
+        event_time: file.event_time.clone(),
+        on_bad_record: file.on_bad_record,
+        batch_rows,
+        outputs,
+        dead_letters: queue(DEAD_LETTER),
+        late: queue(LATE),
+    }))
+}
+
+impl Threads {
+    /// Starts a thread whose panic is an error of the run.
+    fn spawn(
+        &mut self,
+        name: &str,
+        to_coordinator: SyncSender<Message>,
+        body: impl FnOnce() + Send + 'static,
+    ) -> Result<(), EngineError> {
+        let thread = name.to_owned();
+        let guarded = move || {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(body)) {
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+                let error = EngineError::internal(thread, text.unwrap_or("panicked"));
+                // If the coordinator has gone, the run has ended with an error of its own.
+                let _ = to_coordinator.send(Message::Failed(error));
+            }
+        };
+        let handle = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(guarded)
+            .map_err(|error| EngineError::internal(name, error))?;
+        self.handles.push(handle);
+        Ok(())
+    }
+
+    /// Waits for the threads after the coordinator has dropped its ends of all queues.
+    pub(super) fn end(self) {
+        self.monitors.stop();
+        let deadline = Instant::now() + JOIN_TIMEOUT;
+        for handle in self.handles {
+            while !handle.is_finished() && Instant::now() < deadline {
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+            if handle.is_finished() {
+                // Its panic, if any, was caught and reported inside.
+                let _ = handle.join();
+            }
+        }
+    }
+}

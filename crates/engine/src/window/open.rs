@@ -1,0 +1,109 @@
+//! The open windows of one output: chunks by window.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+
+use super::chunk::{Chunk, Shape};
+use super::WindowError;
+use crate::sql::WindowPlan;
+use crate::units::EventMicros;
+use crate::watermark::Watermark;
+
+/// A window with more chunks than this has them merged into one, which bounds what repeated keys
+/// cost in memory and at firing. Merging at a growing size keeps the work linear.
+const MAX_CHUNKS_PER_WINDOW: usize = 8;
+
+/// A chunk and, if a checkpoint has stored it, where.
+#[derive(Debug, Clone)]
+pub struct StoredChunk<R> {
+    /// The state.
+    pub chunk: Chunk,
+    /// Where it is stored.
+    pub stored: Option<R>,
+}
+
+/// The chunks of one window.
+pub type WindowChunks<R> = Vec<StoredChunk<R>>;
+
+/// Windows that have not fired. `R` refers to a stored chunk.
+pub struct OpenWindows<R> {
+    shape: Shape,
+    windows: BTreeMap<EventMicros, WindowChunks<R>>,
+}
+
+impl<R: Clone> OpenWindows<R> {
+    /// No windows.
+    pub fn new(plan: Arc<WindowPlan>) -> Result<Self, WindowError> {
+        Ok(Self { shape: Shape::new(plan)?, windows: BTreeMap::new() })
+    }
+
+    /// Takes a stored chunk back.
+    pub fn restore(
+        &mut self,
+        start: EventMicros,
+        batch: RecordBatch,
+        stored: R,
+    ) -> Result<(), WindowError> {
+        let chunk = self.shape.chunk(batch)?;
+        let stored = StoredChunk { chunk, stored: Some(stored) };
+        self.windows.entry(start).or_default().push(stored);
+        Ok(())
+    }
+
+    /// Adds a worker's chunk.
+    pub fn add(&mut self, start: EventMicros, chunk: Chunk) -> Result<(), WindowError> {
+        if chunk.groups() == 0 {
+            return Ok(());
+        }
+        let chunks = self.windows.entry(start).or_default();
+        chunks.push(StoredChunk { chunk, stored: None });
+        if chunks.len() > MAX_CHUNKS_PER_WINDOW {
+            let all: Vec<Chunk> = chunks.drain(..).map(|c| c.chunk).collect();
+            let chunk = self.shape.compact(&all)?;
+            chunks.push(StoredChunk { chunk, stored: None });
+        }
+        Ok(())
+    }
+
+    /// Takes the windows out that `watermark` has reached, in order, as results with the schema
+    /// of [`WindowPlan::schema`].
+    pub fn fire(
+        &mut self,
+        watermark: Watermark,
+    ) -> Result<Vec<(EventMicros, RecordBatch)>, WindowError> {
+        let mut fired = Vec::new();
+        while let Some(entry) = self.windows.first_entry() {
+            let start = *entry.key();
+            if !watermark.has_reached(self.shape.plan.size.end(start)) {
+                break;
+            }
+            let chunks: Vec<Chunk> = entry.remove().into_iter().map(|c| c.chunk).collect();
+            fired.push((start, self.shape.results(start, &chunks)?));
+        }
+        Ok(fired)
+    }
+
+    /// All windows and their chunks.
+    pub fn windows(&self) -> impl Iterator<Item = (EventMicros, &WindowChunks<R>)> + '_ {
+        self.windows.iter().map(|(start, chunks)| (*start, chunks))
+    }
+
+    /// All windows and their chunks, to note where a chunk was stored.
+    pub fn windows_mut(
+        &mut self,
+    ) -> impl Iterator<Item = (EventMicros, &mut WindowChunks<R>)> + '_ {
+        self.windows.iter_mut().map(|(start, chunks)| (*start, chunks))
+    }
+
+    /// End of the last open window.
+    pub fn last_end(&self) -> Option<EventMicros> {
+        self.windows.last_key_value().map(|(s, _)| self.shape.plan.size.end(*s))
+    }
+
+    /// Bytes held.
+    pub fn memory(&self) -> usize {
+        self.windows.values().flatten().map(|c| c.chunk.memory()).sum()
+    }
+}
