@@ -87,19 +87,32 @@ impl Catalog {
             .map(|c| Field::new(&c.name, arrow_type(&c.ty), c.nullable))
             .collect();
         let lower = |name: &str| name.to_ascii_lowercase();
-        let planned: Vec<Field> =
-            fields.iter().map(|f| f.clone().with_name(lower(f.name()))).collect();
+        let planned: Vec<Field> = fields
+            .iter()
+            .map(|f| f.clone().with_name(lower(f.name())))
+            .collect();
         let event_time = source
             .event_time
             .as_ref()
             .and_then(|e| source.columns.get(e.column))
             .map(|column| lower(&column.name));
-        let stream = Stream { id, event_time, schema: Arc::new(Schema::new(fields)) };
+        let stream = Stream {
+            id,
+            event_time,
+            schema: Arc::new(Schema::new(fields)),
+        };
         let relation = Relation {
             columns: planned.iter().map(|f| f.name().clone()).collect(),
-            spelling: source.columns.iter().map(|c| (lower(&c.name), c.name.clone())).collect(),
+            spelling: source
+                .columns
+                .iter()
+                .map(|c| (lower(&c.name), c.name.clone()))
+                .collect(),
             windowed: false,
-            table: Arc::new(Table { schema: Arc::new(Schema::new(planned)), plan: None }),
+            table: Arc::new(Table {
+                schema: Arc::new(Schema::new(planned)),
+                plan: None,
+            }),
         };
         let name = lower(&source.name);
         self.streams.insert(name.clone(), stream);
@@ -107,18 +120,17 @@ impl Catalog {
     }
 
     /// Adds a planned view, or one that could not be planned.
-    pub(super) fn add_view(
-        &mut self,
-        name: &str,
-        view: Option<(LogicalPlan, Spelling, bool)>,
-    ) {
+    pub(super) fn add_view(&mut self, name: &str, view: Option<(LogicalPlan, Spelling, bool)>) {
         let entry = view.map_or(Entry::Broken, |(plan, spelling, windowed)| {
             let schema = Arc::new(plan.schema().as_arrow().clone());
             Entry::Ready(Relation {
                 columns: schema.fields().iter().map(|f| f.name().clone()).collect(),
                 spelling,
                 windowed,
-                table: Arc::new(Table { schema, plan: Some(plan) }),
+                table: Arc::new(Table {
+                    schema,
+                    plan: Some(plan),
+                }),
             })
         });
         self.entries.insert(name.to_ascii_lowercase(), entry);

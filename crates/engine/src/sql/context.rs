@@ -1,6 +1,6 @@
 //! What the planner asks about the world: tables, functions, types, operators.
 //!
-//! This is where Spark's reading of SQL meets DataFusion's: `/`, the type names, literals with a
+//! This is where Spark's reading of SQL meets `DataFusion`'s: `/`, the type names, literals with a
 //! point (decimals), field access and the session's zone (UTC).
 
 use std::sync::{Arc, LazyLock};
@@ -67,10 +67,10 @@ impl<'a> Context<'a> {
 
 impl ContextProvider for Context<'_> {
     fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
-        match self.catalog.table(name.table()) {
-            Some(source) => Ok(source),
-            None => plan_err!("there is no source or view `{}`", name.table()),
-        }
+        let Some(source) = self.catalog.table(name.table()) else {
+            return plan_err!("there is no source or view `{}`", name.table());
+        };
+        Ok(source)
     }
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
         &self.planners
@@ -147,7 +147,7 @@ impl TypePlanner for SparkTypes {
     }
 }
 
-/// Operators where Spark and DataFusion part ways.
+/// Operators where Spark and `DataFusion` part ways.
 #[derive(Debug)]
 struct SparkOperators;
 
@@ -174,8 +174,9 @@ impl ExprPlanner for SparkOperators {
         raw: RawFieldAccessExpr,
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawFieldAccessExpr>> {
-        let GetFieldAccess::NamedStructField { name: ScalarValue::Utf8(Some(name)) } =
-            &raw.field_access
+        let GetFieldAccess::NamedStructField {
+            name: ScalarValue::Utf8(Some(name)),
+        } = &raw.field_access
         else {
             return Ok(PlannerResult::Original(raw));
         };
@@ -224,13 +225,11 @@ fn map_value(entries: &Field) -> Option<DataType> {
 }
 
 fn field_spelling<'f>(fields: &'f arrow::datatypes::Fields, name: &str) -> Result<&'f str> {
-    match fields.iter().find(|f| f.name().eq_ignore_ascii_case(name)) {
-        Some(field) => Ok(field.name()),
-        None => {
-            let names: Vec<&str> = fields.iter().map(|f| f.name().as_str()).collect();
-            plan_err!("no field `{name}`; there are {}", names.join(", "))
-        }
-    }
+    let Some(field) = fields.iter().find(|f| f.name().eq_ignore_ascii_case(name)) else {
+        let names: Vec<&str> = fields.iter().map(|f| f.name().as_str()).collect();
+        return plan_err!("no field `{name}`; there are {}", names.join(", "));
+    };
+    Ok(field.name())
 }
 
 fn plan_divide(raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
@@ -238,7 +237,10 @@ fn plan_divide(raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<Ra
     let double = |ty: &DataType| matches!(ty, DataType::Float32 | DataType::Float64);
     let decimal = |ty: &DataType| matches!(ty, DataType::Decimal128(_, _));
     let plain = |ty: &DataType| {
-        ty.is_integer() || double(ty) || decimal(ty) || matches!(ty, DataType::Utf8 | DataType::Null)
+        ty.is_integer()
+            || double(ty)
+            || decimal(ty)
+            || matches!(ty, DataType::Utf8 | DataType::Null)
     };
     if !plain(&left) || !plain(&right) {
         return plan_err!("cannot divide {} by {}", sql_name(&left), sql_name(&right));
@@ -256,5 +258,8 @@ fn plan_divide(raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<Ra
         Expr::Literal(ScalarValue::Int64(Some(n)), _) => lit(n as f64),
         other => cast(other, DataType::Float64),
     };
-    Ok(PlannerResult::Planned(divide(as_double(raw.left), as_double(raw.right))))
+    Ok(PlannerResult::Planned(divide(
+        as_double(raw.left),
+        as_double(raw.right),
+    )))
 }

@@ -16,7 +16,11 @@ pub(super) fn fingerprint(source: &str, program: &Program) -> String {
     };
     for index in &program.columns {
         let field = program.stream.schema.field(*index);
-        line(&mut out, "column", &format!("{} {}", field.name(), sql_name(field.data_type())));
+        line(
+            &mut out,
+            "column",
+            &format!("{} {}", field.name(), sql_name(field.data_type())),
+        );
     }
     for step in &program.before {
         match step {
@@ -30,12 +34,24 @@ pub(super) fn fingerprint(source: &str, program: &Program) -> String {
     let size = format!("{} us of {}", window.size.micros(), window.event_time);
     line(&mut out, "window", &size);
     for (expr, field) in &window.keys {
-        line(&mut out, "key", &format!("{expr} {}", sql_name(field.data_type())));
+        line(
+            &mut out,
+            "key",
+            &format!("{expr} {}", sql_name(field.data_type())),
+        );
     }
     for aggregate in &window.aggregates {
         let function = &aggregate.function;
-        let args: Vec<String> = function.expressions().iter().map(ToString::to_string).collect();
-        let distinct = if function.is_distinct() { "distinct " } else { "" };
+        let args: Vec<String> = function
+            .expressions()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let distinct = if function.is_distinct() {
+            "distinct "
+        } else {
+            ""
+        };
         let mut text = format!("{}({distinct}{})", function.fun().name(), args.join(", "));
         if let Some(filter) = &aggregate.filter {
             // Writing to a String cannot fail.
@@ -43,7 +59,11 @@ pub(super) fn fingerprint(source: &str, program: &Program) -> String {
         }
         let state = aggregate.state_fields().unwrap_or_default();
         let types: Vec<String> = state.iter().map(|f| f.data_type().to_string()).collect();
-        line(&mut out, "aggregate", &format!("{text} as {}", types.join(", ")));
+        line(
+            &mut out,
+            "aggregate",
+            &format!("{text} as {}", types.join(", ")),
+        );
     }
     out
 }

@@ -64,7 +64,11 @@ pub(super) fn expression(
     let expr = simplifier.coerce(expr, schema)?;
     let from = expr.get_type(schema)?;
     let wanted = ty(&from);
-    let expr = if from == wanted { expr } else { cast(expr, wanted) };
+    let expr = if from == wanted {
+        expr
+    } else {
+        cast(expr, wanted)
+    };
     simplifier.simplify(spark_casts_in(expr, schema)?.data)
 }
 
@@ -105,7 +109,11 @@ fn spark_cast(inner: &Expr, from: &DataType, to: &DataType) -> Result<Option<Exp
         DataType::Utf8 => to_spark_string(inner, from),
         _ if instant(from) && to.is_integer() => {
             let seconds = timestamp_to_seconds(inner.clone());
-            Some(if to == &DataType::Int64 { seconds } else { cast(seconds, to.clone()) })
+            Some(if to == &DataType::Int64 {
+                seconds
+            } else {
+                cast(seconds, to.clone())
+            })
         }
         _ if instant(from) && (to.is_floating() || to.is_decimal()) => {
             return datafusion_common::not_impl_err!(
@@ -115,7 +123,10 @@ fn spark_cast(inner: &Expr, from: &DataType, to: &DataType) -> Result<Option<Exp
         }
         _ if instant(to) && from.is_integer() => {
             let seconds = datafusion_expr::lit(1_000_000_i64);
-            Some(cast(cast(inner.clone(), DataType::Int64) * seconds, timestamp()))
+            Some(cast(
+                cast(inner.clone(), DataType::Int64) * seconds,
+                timestamp(),
+            ))
         }
         _ if instant(to) && (from.is_floating() || from.is_decimal()) => {
             return datafusion_common::not_impl_err!(

@@ -33,7 +33,11 @@ pub(super) struct Program {
 
 impl Program {
     fn steps(&mut self) -> &mut Vec<Step> {
-        if self.window.is_some() { &mut self.after } else { &mut self.before }
+        if self.window.is_some() {
+            &mut self.after
+        } else {
+            &mut self.before
+        }
     }
 }
 
@@ -55,13 +59,23 @@ pub(super) fn lower(plan: &LogicalPlan, catalog: &Catalog, spelling: &Spelling) 
                 before.push(columns_of(&columns, &schema, &stream.schema));
             }
             let stream = stream.clone();
-            Ok(Program { stream, columns, before, window: None, after: Vec::new(), schema })
+            Ok(Program {
+                stream,
+                columns,
+                before,
+                window: None,
+                after: Vec::new(),
+                schema,
+            })
         }
         LogicalPlan::SubqueryAlias(alias) => lower(&alias.input, catalog, spelling),
         LogicalPlan::Filter(filter) => {
             let mut program = lower(&filter.input, catalog, spelling)?;
             let predicate = physical(&filter.predicate, filter.input.schema())?;
-            program.steps().push(Step::Filter { predicate, keep: None });
+            program.steps().push(Step::Filter {
+                predicate,
+                keep: None,
+            });
             Ok(program)
         }
         LogicalPlan::Projection(projection) => {
@@ -83,7 +97,10 @@ fn columns_of(columns: &[usize], schema: &SchemaRef, input: &SchemaRef) -> Step 
         .iter()
         .map(|i| Arc::new(PhysicalColumn::new(input.field(*i).name(), *i)) as Arc<dyn PhysicalExpr>)
         .collect();
-    Step::Project { exprs, schema: Arc::clone(schema) }
+    Step::Project {
+        exprs,
+        schema: Arc::clone(schema),
+    }
 }
 
 /// Appends a projection. One that only picks columns after a filter becomes part of the filter,
@@ -91,20 +108,39 @@ fn columns_of(columns: &[usize], schema: &SchemaRef, input: &SchemaRef) -> Step 
 fn project(program: &mut Program, exprs: Vec<Arc<dyn PhysicalExpr>>, schema: SchemaRef) {
     let picked: Option<Vec<usize>> = exprs
         .iter()
-        .map(|e| e.downcast_ref::<PhysicalColumn>().map(PhysicalColumn::index))
+        .map(|e| {
+            e.downcast_ref::<PhysicalColumn>()
+                .map(PhysicalColumn::index)
+        })
         .collect();
     let width = program.schema.fields().len();
     program.schema = Arc::clone(&schema);
     let steps = program.steps();
     match (picked, steps.last_mut()) {
-        (Some(columns), Some(Step::Filter { keep: keep @ None, .. })) => {
+        (
+            Some(columns),
+            Some(Step::Filter {
+                keep: keep @ None, ..
+            }),
+        ) => {
             *keep = Some(Keep { columns, schema });
         }
-        (Some(columns), Some(Step::Filter { keep: Some(keep), .. })) => {
+        (
+            Some(columns),
+            Some(Step::Filter {
+                keep: Some(keep), ..
+            }),
+        ) => {
             let columns = columns.iter().map(|i| keep.columns[*i]).collect();
             *keep = Keep { columns, schema };
         }
-        (Some(columns), Some(Step::Project { exprs, schema: last })) if columns.len() <= width => {
+        (
+            Some(columns),
+            Some(Step::Project {
+                exprs,
+                schema: last,
+            }),
+        ) if columns.len() <= width => {
             *exprs = columns.iter().map(|i| Arc::clone(&exprs[*i])).collect();
             *last = schema;
         }
@@ -115,13 +151,21 @@ fn project(program: &mut Program, exprs: Vec<Arc<dyn PhysicalExpr>>, schema: Sch
 /// The planner's schema with names spelled as the user did.
 fn spelled(schema: &Schema, spelling: &Spelling, stream: &Stream) -> SchemaRef {
     let source = |name: &str| {
-        stream.schema.fields().iter().find(|f| f.name().eq_ignore_ascii_case(name)).map(|f| f.name().clone())
+        stream
+            .schema
+            .fields()
+            .iter()
+            .find(|f| f.name().eq_ignore_ascii_case(name))
+            .map(|f| f.name().clone())
     };
     let fields: Vec<Field> = schema
         .fields()
         .iter()
         .map(|field| {
-            let name = spelling.get(field.name()).cloned().or_else(|| source(field.name()));
+            let name = spelling
+                .get(field.name())
+                .cloned()
+                .or_else(|| source(field.name()));
             Field::new(
                 name.unwrap_or_else(|| field.name().clone()),
                 field.data_type().clone(),
@@ -189,9 +233,14 @@ fn aggregate_of(expr: &Expr, input: &DFSchema) -> Result<Aggregate> {
     let context = PhysicalPlanningContext::default();
     let lowered =
         LoweredAggregateBuilder::new(expr, input, input.as_arrow(), &props, &context).build()?;
-    let LoweredAggregate { aggregate, filter, .. } = lowered;
+    let LoweredAggregate {
+        aggregate, filter, ..
+    } = lowered;
     let filter = filter.map(checked_arithmetic).transpose()?;
-    Ok(Aggregate { function: aggregate, filter })
+    Ok(Aggregate {
+        function: aggregate,
+        filter,
+    })
 }
 
 /// The time and size of a call of `window`.
@@ -200,7 +249,9 @@ fn window_call(expr: &Expr) -> Result<Option<(&Expr, WindowSize)>> {
     while let Expr::Alias(alias) = expr {
         expr = &alias.expr;
     }
-    let Expr::ScalarFunction(call) = expr else { return Ok(None) };
+    let Expr::ScalarFunction(call) = expr else {
+        return Ok(None);
+    };
     if call.func.name() != window::NAME {
         return Ok(None);
     }
@@ -213,13 +264,25 @@ fn window_call(expr: &Expr) -> Result<Option<(&Expr, WindowSize)>> {
     }
 }
 
-/// The source column behind the time of the first window in a plan: `None` without a window,
-/// `Some(None)` if the time is not a column of the source, passed on unchanged.
-pub(super) fn window_time(plan: &LogicalPlan) -> Result<Option<Option<(String, String)>>> {
+/// What the time of a window is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum WindowTime {
+    /// A column of a source, passed on unchanged; names in lower case.
+    Column { table: String, column: String },
+    /// Anything else.
+    Computed,
+}
+
+/// The time of the first window in a plan, if it has one.
+pub(super) fn window_time(plan: &LogicalPlan) -> Result<Option<WindowTime>> {
     if let LogicalPlan::Aggregate(aggregate) = plan {
         for expr in &aggregate.group_expr {
             if let Some((time, _)) = window_call(expr)? {
-                return Ok(Some(trace(time, &aggregate.input)));
+                let traced = trace(time, &aggregate.input).map_or(
+                    WindowTime::Computed,
+                    |(table, column)| WindowTime::Column { table, column },
+                );
+                return Ok(Some(traced));
             }
         }
     }
@@ -233,7 +296,9 @@ pub(super) fn window_time(plan: &LogicalPlan) -> Result<Option<Option<(String, S
 
 /// Follows a column down to the source: its table and its name there.
 fn trace(expr: &Expr, input: &LogicalPlan) -> Option<(String, String)> {
-    let Expr::Column(column) = unaliased(expr) else { return None };
+    let Expr::Column(column) = unaliased(expr) else {
+        return None;
+    };
     match input {
         LogicalPlan::TableScan(scan) => {
             Some((scan.table_name.table().to_owned(), column.name.clone()))
@@ -245,7 +310,10 @@ fn trace(expr: &Expr, input: &LogicalPlan) -> Option<(String, String)> {
         LogicalPlan::SubqueryAlias(alias) => {
             let index = position(&alias.schema, column)?;
             let (qualifier, field) = alias.input.schema().qualified_field(index);
-            trace(&Expr::Column(Column::from((qualifier, field))), &alias.input)
+            trace(
+                &Expr::Column(Column::from((qualifier, field))),
+                &alias.input,
+            )
         }
         LogicalPlan::Filter(filter) => trace(expr, &filter.input),
         _ => None,
@@ -266,13 +334,21 @@ fn unaliased(mut expr: &Expr) -> &Expr {
 }
 
 fn execution_props() -> ExecutionProps {
-    ExecutionProps { config_options: Some(Arc::clone(&CONFIG)), ..ExecutionProps::new() }
+    ExecutionProps {
+        config_options: Some(Arc::clone(&CONFIG)),
+        ..ExecutionProps::new()
+    }
 }
 
 /// A logical expression as one that evaluates over batches with the columns of `schema`.
 pub(super) fn physical(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
     let context = PhysicalPlanningContext::default();
-    checked_arithmetic(create_physical_expr(unaliased(expr), schema, &execution_props(), &context)?)
+    checked_arithmetic(create_physical_expr(
+        unaliased(expr),
+        schema,
+        &execution_props(),
+        &context,
+    )?)
 }
 
 /// Makes sums and products that overflow an error instead of wrapping around.
@@ -281,7 +357,10 @@ fn checked_arithmetic(expr: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExp
         let Some(binary) = expr.downcast_ref::<BinaryExpr>() else {
             return Ok(Transformed::no(expr));
         };
-        if !matches!(binary.op(), Operator::Plus | Operator::Minus | Operator::Multiply) {
+        if !matches!(
+            binary.op(),
+            Operator::Plus | Operator::Minus | Operator::Multiply
+        ) {
             return Ok(Transformed::no(expr));
         }
         let (left, right) = (Arc::clone(binary.left()), Arc::clone(binary.right()));

@@ -1,4 +1,4 @@
-//! SQL: the pipeline's queries, planned by DataFusion into programs over batches.
+//! SQL: the pipeline's queries, planned by `DataFusion` into programs over batches.
 //!
 //! ```text
 //! text -> syntax tree -> checked -> rewritten -> logical plan -> optimised -> program

@@ -14,6 +14,7 @@ use floodmark_pipeline::{Output, Pipeline, Sink, SqlText, View};
 use super::catalog::{Catalog, Spelling};
 use super::check::Checker;
 use super::fingerprint::fingerprint;
+use super::lower::WindowTime;
 use super::problem::{Problems, QueryRef, SqlCode, SqlProblem};
 use super::step::Step;
 use super::text::Text;
@@ -74,12 +75,21 @@ pub fn plan(pipeline: &Pipeline) -> Result<Plan, Vec<SqlProblem>> {
     let mut outputs = Vec::new();
     for output in &pipeline.outputs {
         let query = QueryRef::Output(output.name.clone());
-        let planned = plan_output(output, pipeline, &catalog, &mut Problems::new(&query, &mut problems));
+        let planned = plan_output(
+            output,
+            pipeline,
+            &catalog,
+            &mut Problems::new(&query, &mut problems),
+        );
         let Some(planned) = planned else { continue };
         let sink = plan_sink(output, planned, &mut problems);
         outputs.extend(sink);
     }
-    if problems.is_empty() { Ok(Plan { outputs }) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(Plan { outputs })
+    } else {
+        Err(problems)
+    }
 }
 
 /// Plans the views, each after those it reads.
@@ -121,7 +131,9 @@ fn report_cycles(
         catalog.add_view(name, None);
         if let Some(path) = cycle(name, waiting) {
             let query = QueryRef::View(view.name.clone());
-            let at = Text::new(&view.query.text).ok().and_then(|t| t.word(path.get(1)?));
+            let at = Text::new(&view.query.text)
+                .ok()
+                .and_then(|t| t.word(path.get(1)?));
             let message = format!("the view reads itself: {}", path.join(" -> "));
             Problems::new(&query, problems).add(SqlCode::Type, at, message);
         }
@@ -131,8 +143,10 @@ fn report_cycles(
 /// The way from a view back to itself.
 fn cycle(start: &str, views: &BTreeMap<&str, (&View, BTreeSet<String>)>) -> Option<Vec<String>> {
     let start = start.to_ascii_lowercase();
-    let reads: BTreeMap<String, &BTreeSet<String>> =
-        views.iter().map(|(n, (_, reads))| (n.to_ascii_lowercase(), reads)).collect();
+    let reads: BTreeMap<String, &BTreeSet<String>> = views
+        .iter()
+        .map(|(n, (_, reads))| (n.to_ascii_lowercase(), reads))
+        .collect();
     let mut paths = vec![vec![start.clone()]];
     let mut seen = BTreeSet::new();
     while let Some(path) = paths.pop() {
@@ -177,7 +191,12 @@ fn plan_query(
         }
     };
     let before = problems.count();
-    let checked = Checker { text: &text, catalog, problems }.query(&parsed);
+    let checked = Checker {
+        text: &text,
+        catalog,
+        problems,
+    }
+    .query(&parsed);
     if problems.count() > before {
         return None;
     }
@@ -210,7 +229,7 @@ fn check_event_time(
         Err(error) => return problems.planner(&error, text),
     };
     let at = text.word("window");
-    let Some((table, column)) = traced else {
+    let WindowTime::Column { table, column } = traced else {
         let message = "the time of a window must be the source's event time column, unchanged: \
                        only that column has a watermark";
         return problems.add(SqlCode::EventTime, at, message);
@@ -221,7 +240,9 @@ fn check_event_time(
         Some(event_time) => problems.add_with_help(
             SqlCode::EventTime,
             at,
-            format!("`{column}` has no watermark: the event time of source `{table}` is `{event_time}`"),
+            format!(
+                "`{column}` has no watermark: the event time of source `{table}` is `{event_time}`"
+            ),
             format!("window by `{event_time}`, or make `{column}` the source's event time"),
         ),
         None => problems.add_with_help(
@@ -250,7 +271,10 @@ fn plan_output(
             return None;
         }
     };
-    let source = pipeline.sources.get(program.stream.id.0).map_or("", |s| s.name.as_str());
+    let source = pipeline
+        .sources
+        .get(program.stream.id.0)
+        .map_or("", |s| s.name.as_str());
     Some(OutputPlan {
         name: output.name.clone(),
         source: program.stream.id,
@@ -307,7 +331,10 @@ fn check_columns(
     if !changed {
         return Some(plan);
     }
-    match LogicalPlanBuilder::from(plan).project(exprs).and_then(LogicalPlanBuilder::build) {
+    match LogicalPlanBuilder::from(plan)
+        .project(exprs)
+        .and_then(LogicalPlanBuilder::build)
+    {
         Ok(plan) => Some(plan),
         Err(error) => {
             problems.planner(&error, text);
@@ -323,9 +350,11 @@ fn plan_sink(
     problems: &mut Vec<SqlProblem>,
 ) -> Option<OutputPlan> {
     let before = problems.len();
-    let lower = planned.schema.fields().iter().map(|f| {
-        f.as_ref().clone().with_name(f.name().to_ascii_lowercase())
-    });
+    let lower = planned
+        .schema
+        .fields()
+        .iter()
+        .map(|f| f.as_ref().clone().with_name(f.name().to_ascii_lowercase()));
     let schema: DFSchemaRef =
         Arc::new(DFSchema::try_from(Schema::new(lower.collect::<Vec<_>>())).ok()?);
     let names: Spelling = planned
@@ -335,15 +364,26 @@ fn plan_sink(
         .map(|f| (f.name().to_ascii_lowercase(), f.name().clone()))
         .collect();
     let mut plan = |query: QueryRef, sql: &SqlText, ty: fn(&DataType) -> DataType| {
-        sink_expression(sql, &schema, &names, ty, &mut Problems::new(&query, problems))
+        sink_expression(
+            sql,
+            &schema,
+            &names,
+            ty,
+            &mut Problems::new(&query, problems),
+        )
     };
     let name = || output.name.clone();
     match &output.sink {
         Sink::Parquet(parquet) => {
             for (column, sql) in &parquet.partition_by {
-                let query = QueryRef::PartitionBy { output: name(), column: column.clone() };
+                let query = QueryRef::PartitionBy {
+                    output: name(),
+                    column: column.clone(),
+                };
                 let expr = plan(query, sql, |_| DataType::Utf8);
-                planned.partition_by.extend(expr.map(|e| (column.clone(), e)));
+                planned
+                    .partition_by
+                    .extend(expr.map(|e| (column.clone(), e)));
             }
         }
         Sink::Kafka(kafka) => {
@@ -352,7 +392,10 @@ fn plan_sink(
                 .as_ref()
                 .and_then(|sql| plan(QueryRef::Key { output: name() }, sql, text_or_bytes));
             for (header, sql) in &kafka.headers {
-                let query = QueryRef::Header { output: name(), header: header.clone() };
+                let query = QueryRef::Header {
+                    output: name(),
+                    header: header.clone(),
+                };
                 let expr = plan(query, sql, text_or_bytes);
                 planned.headers.extend(expr.map(|e| (header.clone(), e)));
             }
@@ -386,13 +429,18 @@ fn sink_expression(
     let before = problems.count();
     let catalog = Catalog::default();
     let columns = names.keys().cloned().collect();
-    Checker { text: &text, catalog: &catalog, problems }.expression(&parsed, columns, names.clone());
+    Checker {
+        text: &text,
+        catalog: &catalog,
+        problems,
+    }
+    .expression(&parsed, columns, names.clone());
     if problems.count() > before {
         return None;
     }
     rewrite::expr(&mut parsed);
-    let planned: DataFusionResult<_> = logical::expression(parsed, schema, ty)
-        .and_then(|expr| lower::physical(&expr, schema));
+    let planned: DataFusionResult<_> =
+        logical::expression(parsed, schema, ty).and_then(|expr| lower::physical(&expr, schema));
     match planned {
         Ok(expr) => Some(expr),
         Err(error) => {

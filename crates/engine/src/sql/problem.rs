@@ -112,7 +112,12 @@ impl<'a> Problems<'a> {
     }
 
     /// Reports a problem.
-    pub(super) fn add(&mut self, code: SqlCode, at: Option<Range<usize>>, message: impl Into<String>) {
+    pub(super) fn add(
+        &mut self,
+        code: SqlCode,
+        at: Option<Range<usize>>,
+        message: impl Into<String>,
+    ) {
         self.push(code, at, message.into(), None);
     }
 
@@ -127,8 +132,20 @@ impl<'a> Problems<'a> {
         self.push(code, at, message.into(), Some(help.into()));
     }
 
-    fn push(&mut self, code: SqlCode, at: Option<Range<usize>>, message: String, help: Option<String>) {
-        let problem = SqlProblem { query: self.query.clone(), at, message, help, code };
+    fn push(
+        &mut self,
+        code: SqlCode,
+        at: Option<Range<usize>>,
+        message: String,
+        help: Option<String>,
+    ) {
+        let problem = SqlProblem {
+            query: self.query.clone(),
+            at,
+            message,
+            help,
+            code,
+        };
         if !self.found.contains(&problem) {
             self.found.push(problem);
         }
@@ -164,18 +181,31 @@ impl<'a> Problems<'a> {
 /// The planner's messages without its own signature listings and bug-report notes.
 fn tidy(message: &str) -> String {
     let message = message.split("\n\nbacktrace").next().unwrap_or(message);
-    let message = message.split(" No function matches the given name").next().unwrap_or(message);
-    let message = message.split("\n\tCandidate functions").next().unwrap_or(message);
-    let message = message.split("This issue was likely caused by a bug").next().unwrap_or(message);
+    let message = message
+        .split(" No function matches the given name")
+        .next()
+        .unwrap_or(message);
+    let message = message
+        .split("\n\tCandidate functions")
+        .next()
+        .unwrap_or(message);
+    let message = message
+        .split("This issue was likely caused by a bug")
+        .next()
+        .unwrap_or(message);
     message.trim().trim_end_matches('.').to_owned()
 }
 
 /// The place of the first word of the query that a message names in quotes or calls.
 fn mentioned(message: &str, text: &Text<'_>) -> Option<Range<usize>> {
-    let quoted = message.split(['`', '\'', '"', '(', ' ']).filter(|w| w.len() > 1);
+    let quoted = message
+        .split(['`', '\'', '"', '(', ' '])
+        .filter(|w| w.len() > 1);
     let mut words = quoted.filter(|w| w.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
     words.find_map(|word| {
-        let marked = ["`", "'", "\""].iter().any(|q| message.contains(&format!("{q}{word}{q}")))
+        let marked = ["`", "'", "\""]
+            .iter()
+            .any(|q| message.contains(&format!("{q}{word}{q}")))
             || message.contains(&format!("{word}("));
         if marked { text.word(word) } else { None }
     })

@@ -45,9 +45,30 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::Function(function) = expr
-            && let Some(rewritten) = rewrite_function(function)
-        {
+        let rewritten = match expr {
+            Expr::Function(function) => rewrite_function(function),
+            Expr::RLike {
+                negated,
+                expr,
+                pattern,
+                ..
+            } => {
+                let matches = call("regexp_like", vec![(**expr).clone(), (**pattern).clone()]);
+                Some(if *negated { not(matches) } else { matches })
+            }
+            Expr::Substring {
+                expr,
+                substring_from: Some(from),
+                substring_for,
+                ..
+            } => {
+                let mut args = vec![(**expr).clone(), (**from).clone()];
+                args.extend(substring_for.as_deref().cloned());
+                Some(call("substring", args))
+            }
+            _ => None,
+        };
+        if let Some(rewritten) = rewritten {
             *expr = rewritten;
         }
         ControlFlow::Continue(())
@@ -70,7 +91,9 @@ pub(super) fn is_window(expr: &Expr) -> bool {
 /// The function's name in lower case, if it has one part.
 pub(super) fn function_name(function: &Function) -> Option<String> {
     match function.name.0.as_slice() {
-        [part] => part.as_ident().map(|ident| ident.value.to_ascii_lowercase()),
+        [part] => part
+            .as_ident()
+            .map(|ident| ident.value.to_ascii_lowercase()),
         _ => None,
     }
 }
@@ -119,7 +142,11 @@ fn rewrite_function(function: &Function) -> Option<Expr> {
     let name = function_name(function)?;
     let args = arguments(function);
     match (name.as_str(), args.as_slice()) {
-        ("year" | "month" | "quarter" | "day" | "dayofmonth" | "dayofyear" | "dayofweek" | "weekofyear", [of]) => {
+        (
+            "year" | "month" | "quarter" | "day" | "dayofmonth" | "dayofyear" | "dayofweek"
+            | "weekofyear",
+            [of],
+        ) => {
             let field = match name.as_str() {
                 "year" => DateTimeField::Year,
                 "month" => DateTimeField::Month,
@@ -130,7 +157,24 @@ fn rewrite_function(function: &Function) -> Option<Expr> {
                 _ => DateTimeField::Day,
             };
             let expr = Box::new((*of).clone());
-            Some(Expr::Extract { field, syntax: ExtractSyntax::From, expr })
+            Some(Expr::Extract {
+                field,
+                syntax: ExtractSyntax::From,
+                expr,
+            })
+        }
+        // To Spark, too, counting rows is counting a constant.
+        ("count", []) if counts_rows(function) => {
+            let mut count = function.clone();
+            replace_arguments(&mut count, vec![number("1")]);
+            Some(Expr::Function(count))
+        }
+        // An integer literal is an INT to Spark and a BIGINT to DataFusion; these take an INT.
+        ("date_add" | "dateadd" | "date_sub" | "add_months", [date, by]) if !is_int_cast(by) => {
+            let mut shift = function.clone();
+            let by = cast_to(ast::DataType::Int(None), (*by).clone());
+            replace_arguments(&mut shift, vec![(*date).clone(), by]);
+            Some(Expr::Function(shift))
         }
         ("isnull", [of]) => Some(Expr::IsNull(Box::new((*of).clone()))),
         ("isnotnull", [of]) => Some(Expr::IsNotNull(Box::new((*of).clone()))),
@@ -141,7 +185,7 @@ fn rewrite_function(function: &Function) -> Option<Expr> {
                 operand: None,
                 conditions: vec![ast::CaseWhen {
                     condition: (*condition).clone(),
-                    result: Expr::value(Value::Number("1".into(), false)),
+                    result: number("1"),
                 }],
                 else_result: None,
             };
@@ -159,18 +203,56 @@ fn rewrite_function(function: &Function) -> Option<Expr> {
         ("regexp_replace", [of, pattern, by]) => {
             let mut replace = function.clone();
             let all = string("g");
-            replace_arguments(&mut replace, vec![(*of).clone(), (*pattern).clone(), (*by).clone(), all]);
+            replace_arguments(
+                &mut replace,
+                vec![(*of).clone(), (*pattern).clone(), (*by).clone(), all],
+            );
             Some(Expr::Function(replace))
         }
         _ => None,
     }
 }
 
+fn counts_rows(function: &Function) -> bool {
+    let FunctionArguments::List(list) = &function.args else {
+        return false;
+    };
+    matches!(
+        list.args.as_slice(),
+        [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)]
+    )
+}
+
+fn number(digits: &str) -> Expr {
+    Expr::value(Value::Number(digits.into(), false))
+}
+
+fn not(expr: Expr) -> Expr {
+    Expr::UnaryOp {
+        op: ast::UnaryOperator::Not,
+        expr: Box::new(expr),
+    }
+}
+
 fn bigint(expr: Expr) -> Expr {
+    cast_to(ast::DataType::BigInt(None), expr)
+}
+
+fn is_int_cast(expr: &Expr) -> bool {
+    matches!(
+        expr,
+        Expr::Cast {
+            data_type: ast::DataType::Int(None),
+            ..
+        }
+    )
+}
+
+fn cast_to(data_type: ast::DataType, expr: Expr) -> Expr {
     Expr::Cast {
         kind: ast::CastKind::Cast,
         expr: Box::new(expr),
-        data_type: ast::DataType::BigInt(None),
+        data_type,
         array: false,
         format: None,
     }
@@ -178,8 +260,10 @@ fn bigint(expr: Expr) -> Expr {
 
 fn replace_arguments(function: &mut Function, args: Vec<Expr>) {
     if let FunctionArguments::List(list) = &mut function.args {
-        list.args =
-            args.into_iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e))).collect();
+        list.args = args
+            .into_iter()
+            .map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e)))
+            .collect();
     }
 }
 
@@ -190,7 +274,10 @@ fn call(name: &str, args: Vec<Expr>) -> Expr {
         parameters: FunctionArguments::None,
         args: FunctionArguments::List(FunctionArgumentList {
             duplicate_treatment: None,
-            args: args.into_iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e))).collect(),
+            args: args
+                .into_iter()
+                .map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e)))
+                .collect(),
             clauses: Vec::new(),
         }),
         filter: None,
@@ -216,7 +303,10 @@ fn name_columns(select: &mut Select, text: &Text<'_>) {
         {
             // Quoted, so that nothing changes it any more.
             let alias = Ident::with_quote('`', name.to_ascii_lowercase());
-            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+            *item = SelectItem::ExprWithAlias {
+                expr: expr.clone(),
+                alias,
+            };
         }
     }
 }

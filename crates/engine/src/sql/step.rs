@@ -78,7 +78,10 @@ impl EvalError {
     }
 
     fn arrow(expr: &dyn std::fmt::Display, error: &ArrowError) -> Self {
-        Self::Invariant { expression: expr.to_string(), reason: error.to_string() }
+        Self::Invariant {
+            expression: expr.to_string(),
+            reason: error.to_string(),
+        }
     }
 }
 
@@ -94,7 +97,9 @@ pub fn evaluate_predicate(
     predicate: &Arc<dyn PhysicalExpr>,
     batch: &RecordBatch,
 ) -> Result<Option<BooleanArray>, EvalError> {
-    let value = predicate.evaluate(batch).map_err(|error| EvalError::new(predicate, &error))?;
+    let value = predicate
+        .evaluate(batch)
+        .map_err(|error| EvalError::new(predicate, &error))?;
     if let ColumnarValue::Scalar(ScalarValue::Boolean(Some(true))) = value {
         return Ok(None);
     }
@@ -103,7 +108,10 @@ pub fn evaluate_predicate(
         .map_err(|error| EvalError::new(predicate, &error))?;
     if array.data_type() != &DataType::Boolean {
         let reason = format!("a predicate came out as {}", array.data_type());
-        return Err(EvalError::Invariant { expression: predicate.to_string(), reason });
+        return Err(EvalError::Invariant {
+            expression: predicate.to_string(),
+            reason,
+        });
     }
     let mask = array.as_boolean();
     let all = mask.null_count() == 0 && !mask.has_false();
@@ -117,12 +125,15 @@ impl Step {
             Self::Filter { predicate, keep } => {
                 let mask = evaluate_predicate(predicate, &rows.batch)?;
                 let Rows { batch, origin } = rows;
-                let rows = Rows { batch: kept(keep.as_ref(), batch)?, origin };
+                let rows = Rows {
+                    batch: kept(keep.as_ref(), batch)?,
+                    origin,
+                };
                 match mask {
                     None => Ok(rows),
-                    Some(mask) => {
-                        rows.filter(&mask).map_err(|error| EvalError::arrow(predicate, &error))
-                    }
+                    Some(mask) => rows
+                        .filter(&mask)
+                        .map_err(|error| EvalError::arrow(predicate, &error)),
                 }
             }
             Self::Project { exprs, schema } => Ok(Rows {
@@ -156,15 +167,19 @@ pub fn apply_all(steps: &[Step], rows: Rows) -> Result<Rows, EvalError> {
 
 /// Evaluates steps one after the other over rows that have no origin.
 pub fn apply_all_batch(steps: &[Step], batch: RecordBatch) -> Result<RecordBatch, EvalError> {
-    steps.iter().try_fold(batch, |batch, step| step.apply_batch(batch))
+    steps
+        .iter()
+        .try_fold(batch, |batch, step| step.apply_batch(batch))
 }
 
 fn kept(keep: Option<&Keep>, batch: RecordBatch) -> Result<RecordBatch, EvalError> {
     let Some(Keep { columns, schema }) = keep else {
         return Ok(batch);
     };
-    let kept: Option<Vec<ArrayRef>> =
-        columns.iter().map(|i| batch.columns().get(*i).cloned()).collect();
+    let kept: Option<Vec<ArrayRef>> = columns
+        .iter()
+        .map(|i| batch.columns().get(*i).cloned())
+        .collect();
     let kept = kept.ok_or_else(|| EvalError::Invariant {
         expression: "the columns that go on".into(),
         reason: format!("the batch has {} columns", batch.num_columns()),

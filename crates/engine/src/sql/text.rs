@@ -84,7 +84,7 @@ pub(super) struct SyntaxError {
 /// One query's text with its tokens.
 #[derive(Debug)]
 pub(super) struct Text<'a> {
-    text: &'a str,
+    sql: &'a str,
     line_starts: Vec<usize>,
     tokens: Vec<TokenWithSpan>,
 }
@@ -93,9 +93,18 @@ impl<'a> Text<'a> {
     /// Splits `text` into tokens.
     pub(super) fn new(text: &'a str) -> Result<Self, SyntaxError> {
         let line_starts = std::iter::once(0)
-            .chain(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i + 1))
+            .chain(
+                text.bytes()
+                    .enumerate()
+                    .filter(|(_, b)| *b == b'\n')
+                    .map(|(i, _)| i + 1),
+            )
             .collect();
-        let mut this = Self { text, line_starts, tokens: Vec::new() };
+        let mut this = Self {
+            sql: text,
+            line_starts,
+            tokens: Vec::new(),
+        };
         match Tokenizer::new(&Spark, text).tokenize_with_location() {
             Ok(tokens) => {
                 this.tokens = tokens;
@@ -119,12 +128,12 @@ impl<'a> Text<'a> {
 
     /// Parses one expression.
     pub(super) fn expr(&self) -> Result<ast::Expr, SyntaxError> {
-        self.parse(|parser| parser.parse_expr())
+        self.parse(Parser::parse_expr)
     }
 
     fn parse<T>(
         &self,
-        parse: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
+        parse: impl FnOnce(&mut Parser<'static>) -> Result<T, ParserError>,
     ) -> Result<T, SyntaxError> {
         let tokens = self.tokens.iter().cloned().map(lower_case).collect();
         let mut parser = Parser::new(&Spark)
@@ -155,20 +164,41 @@ impl<'a> Text<'a> {
         // The parser has no typed place: "… at Line: 1, Column: 8".
         let (message, at) = match message.rsplit_once(" at Line: ") {
             Some((message, place)) => (message, self.place(place)),
-            None => (message.as_str(), Some(self.text.len()..self.text.len())),
+            None => (message.as_str(), self.found(message)),
         };
-        let mut message = message.replacen("Expected: ", "expected ", 1);
+        let mut message = message.replacen("Expected", "expected", 1);
+        message = message.replacen("expected: ", "expected ", 1);
         message = message.replace("found: EOF", "found the end of the query");
         message = message.replace("found: ", "found ");
         SyntaxError { at, message }
     }
 
+    /// The word that a message without a place says was found; the end of the text otherwise.
+    fn found(&self, message: &str) -> Option<Range<usize>> {
+        let found = message
+            .rsplit_once("found")
+            .and_then(|(_, rest)| rest.split_whitespace().last());
+        found
+            .and_then(|word| self.word(word))
+            .or(Some(self.sql.len()..self.sql.len()))
+    }
+
     fn place(&self, place: &str) -> Option<Range<usize>> {
         let (line, column) = place.split_once(", Column: ")?;
-        let location = Location { line: line.parse().ok()?, column: column.trim().parse().ok()? };
+        let location = Location {
+            line: line.parse().ok()?,
+            column: column.trim().parse().ok()?,
+        };
         let start = self.byte(location)?;
-        let token = self.tokens.iter().find(|t| self.byte(t.span.start) == Some(start));
-        Some(token.and_then(|t| self.range(t.span)).unwrap_or(start..self.char_end(start)))
+        let token = self
+            .tokens
+            .iter()
+            .find(|t| self.byte(t.span.start) == Some(start));
+        Some(
+            token
+                .and_then(|t| self.range(t.span))
+                .unwrap_or(start..self.char_end(start)),
+        )
     }
 
     /// The byte range of a span; `None` for an empty one.
@@ -179,25 +209,37 @@ impl<'a> Text<'a> {
 
     /// The byte range of a span of the planner.
     pub(super) fn planner_range(&self, span: datafusion_common::Span) -> Option<Range<usize>> {
-        let location = |l: datafusion_common::Location| Location { line: l.line, column: l.column };
+        let location = |l: datafusion_common::Location| Location {
+            line: l.line,
+            column: l.column,
+        };
         self.range(Span::new(location(span.start), location(span.end)))
     }
 
     /// The text of a span as written.
     pub(super) fn slice(&self, span: Span) -> Option<&'a str> {
-        self.text.get(self.range(span)?)
+        self.sql.get(self.range(span)?)
     }
 
     fn byte(&self, location: Location) -> Option<usize> {
         let line = usize::try_from(location.line).ok()?.checked_sub(1)?;
         let column = usize::try_from(location.column).ok()?.checked_sub(1)?;
         let start = *self.line_starts.get(line)?;
-        let rest = self.text.get(start..)?;
-        Some(rest.char_indices().nth(column).map_or(self.text.len(), |(i, _)| start + i))
+        let rest = self.sql.get(start..)?;
+        Some(
+            rest.char_indices()
+                .nth(column)
+                .map_or(self.sql.len(), |(i, _)| start + i),
+        )
     }
 
     fn char_end(&self, start: usize) -> usize {
-        start + self.text.get(start..).and_then(|t| t.chars().next()).map_or(0, char::len_utf8)
+        start
+            + self
+                .sql
+                .get(start..)
+                .and_then(|t| t.chars().next())
+                .map_or(0, char::len_utf8)
     }
 
     /// The place of the first run of these keywords.
@@ -205,7 +247,12 @@ impl<'a> Text<'a> {
         let words: Vec<_> = self
             .tokens
             .iter()
-            .filter(|t| !matches!(t.token, Token::Whitespace(Whitespace::Space | Whitespace::Newline | Whitespace::Tab)))
+            .filter(|t| {
+                !matches!(
+                    t.token,
+                    Token::Whitespace(Whitespace::Space | Whitespace::Newline | Whitespace::Tab)
+                )
+            })
             .collect();
         let run = words.windows(keywords.len()).find(|run| {
             run.iter()
@@ -218,9 +265,10 @@ impl<'a> Text<'a> {
 
     /// The place of the first word spelled like this, whatever its case.
     pub(super) fn word(&self, word: &str) -> Option<Range<usize>> {
-        let token = self.tokens.iter().find(
-            |t| matches!(&t.token, Token::Word(w) if w.value.eq_ignore_ascii_case(word)),
-        )?;
+        let token = self
+            .tokens
+            .iter()
+            .find(|t| matches!(&t.token, Token::Word(w) if w.value.eq_ignore_ascii_case(word)))?;
         self.range(token.span)
     }
 }

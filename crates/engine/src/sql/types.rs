@@ -33,14 +33,20 @@ pub fn arrow_type(ty: &SqlType) -> DataType {
             DataType::List(Arc::new(Field::new_list_field(arrow_type(item), true)))
         }
         SqlType::Struct(fields) => DataType::Struct(
-            fields.iter().map(|(name, ty)| Field::new(name, arrow_type(ty), true)).collect(),
+            fields
+                .iter()
+                .map(|(name, ty)| Field::new(name, arrow_type(ty), true))
+                .collect(),
         ),
         SqlType::Map(key, value) => {
             let entries = Fields::from(vec![
                 Field::new("key", arrow_type(key), false),
                 Field::new("value", arrow_type(value), true),
             ]);
-            DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entries), false)), false)
+            DataType::Map(
+                Arc::new(Field::new("entries", DataType::Struct(entries), false)),
+                false,
+            )
         }
     }
 }
@@ -56,24 +62,34 @@ pub(super) fn storable(ty: &DataType) -> Option<DataType> {
         | DataType::LargeBinary
         | DataType::BinaryView
         | DataType::FixedSizeBinary(_) => DataType::Binary,
-        DataType::Boolean | DataType::Int32 | DataType::Int64 => ty.clone(),
+        DataType::Boolean
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::Float32
+        | DataType::Float64
+        | DataType::Decimal128(_, _)
+        | DataType::Date32
+        | DataType::Map(_, _) => ty.clone(),
         DataType::Int8 | DataType::Int16 | DataType::UInt8 | DataType::UInt16 => DataType::Int32,
         DataType::UInt32 | DataType::UInt64 => DataType::Int64,
-        DataType::Float32 | DataType::Float64 | DataType::Date32 => ty.clone(),
-        DataType::Decimal128(_, _) => ty.clone(),
         DataType::Timestamp(_, Some(_)) => timestamp(),
         DataType::Dictionary(_, value) => storable(value)?,
-        DataType::List(item) | DataType::LargeList(item) => {
-            DataType::List(Arc::new(Field::new_list_field(storable(item.data_type())?, true)))
-        }
+        DataType::List(item) | DataType::LargeList(item) => DataType::List(Arc::new(
+            Field::new_list_field(storable(item.data_type())?, true),
+        )),
         DataType::Struct(fields) => {
             let fields: Option<Vec<Field>> = fields
                 .iter()
-                .map(|f| Some(Field::new(f.name(), storable(f.data_type())?, f.is_nullable())))
+                .map(|f| {
+                    Some(Field::new(
+                        f.name(),
+                        storable(f.data_type())?,
+                        f.is_nullable(),
+                    ))
+                })
                 .collect();
             DataType::Struct(fields?.into())
         }
-        DataType::Map(_, _) => ty.clone(),
         _ => return None,
     })
 }

@@ -53,14 +53,16 @@ pub struct Aggregate {
 }
 
 impl Aggregate {
-    /// A fresh accumulator, one state a group. Every aggregate has one: those that DataFusion only
+    /// A fresh accumulator, one state a group. Every aggregate has one: those that `DataFusion` only
     /// knows row by row are adapted.
     pub fn accumulator(&self) -> PlannerResult<Box<dyn GroupsAccumulator>> {
         if self.function.groups_accumulator_supported() {
             return self.function.create_groups_accumulator();
         }
         let function = Arc::clone(&self.function);
-        Ok(Box::new(GroupsAccumulatorAdapter::new(move || function.create_accumulator())))
+        Ok(Box::new(GroupsAccumulatorAdapter::new(move || {
+            function.create_accumulator()
+        })))
     }
 
     /// The columns of a group's state in a snapshot.
@@ -70,12 +72,18 @@ impl Aggregate {
 
     /// The values this aggregate takes of a batch.
     pub fn arguments(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>, EvalError> {
-        self.function.expressions().iter().map(|expr| evaluate(expr, batch)).collect()
+        self.function
+            .expressions()
+            .iter()
+            .map(|expr| evaluate(expr, batch))
+            .collect()
     }
 
     /// The rows of a batch that count; `None` is all of them.
     pub fn mask(&self, batch: &RecordBatch) -> Result<Option<BooleanArray>, EvalError> {
-        self.filter.as_ref().map_or(Ok(None), |filter| evaluate_predicate(filter, batch))
+        self.filter
+            .as_ref()
+            .map_or(Ok(None), |filter| evaluate_predicate(filter, batch))
     }
 }
 

@@ -88,7 +88,11 @@ impl ScalarUDFImpl for Builtin {
             } else {
                 format!("{} to {}", self.required, self.arguments.len())
             };
-            return plan_err!("{}() takes {wanted} arguments, not {}", self.name, types.len());
+            return plan_err!(
+                "{}() takes {wanted} arguments, not {}",
+                self.name,
+                types.len()
+            );
         }
         Ok(self.arguments[..types.len()].to_vec())
     }
@@ -100,7 +104,11 @@ impl ScalarUDFImpl for Builtin {
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
         (self.check)(args.scalar_arguments)?;
         let nullable = args.arg_fields.iter().any(|field| field.is_nullable());
-        Ok(Arc::new(Field::new(self.name, self.returns.clone(), nullable)))
+        Ok(Arc::new(Field::new(
+            self.name,
+            self.returns.clone(),
+            nullable,
+        )))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -110,13 +118,17 @@ impl ScalarUDFImpl for Builtin {
 
 /// Argument `index` as a column.
 pub(super) fn column(args: &ScalarFunctionArgs, index: usize) -> Result<arrow::array::ArrayRef> {
-    match args.args.get(index) {
-        Some(value) => value.to_array(args.number_rows),
-        None => internal_err!("argument {index} is missing"),
-    }
+    let Some(value) = args.args.get(index) else {
+        return internal_err!("argument {index} is missing");
+    };
+    value.to_array(args.number_rows)
 }
 
 /// A literal text argument.
-pub(super) fn literal_text<'a>(literals: Literals<'a>, index: usize) -> Option<&'a str> {
-    literals.get(index).copied().flatten().and_then(|v| v.try_as_str().flatten())
+pub(super) fn literal_text(literals: Literals<'_>, index: usize) -> Option<&str> {
+    literals
+        .get(index)
+        .copied()
+        .flatten()
+        .and_then(|v| v.try_as_str().flatten())
 }

@@ -20,7 +20,14 @@ static FLOAT: LazyLock<Arc<ScalarUDF>> =
 static INSTANT: LazyLock<Arc<ScalarUDF>> =
     LazyLock::new(|| to_text("timestamp_to_string", timestamp(), instant));
 static SECONDS: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
-    Builtin::new("timestamp_to_seconds", vec![timestamp()], DataType::Int64, seconds).named().1
+    Builtin::new(
+        "timestamp_to_seconds",
+        vec![timestamp()],
+        DataType::Int64,
+        seconds,
+    )
+    .named()
+    .1
 });
 
 fn to_text(
@@ -28,7 +35,9 @@ fn to_text(
     from: DataType,
     eval: fn(&ScalarFunctionArgs) -> Result<ColumnarValue>,
 ) -> Arc<ScalarUDF> {
-    Builtin::new(name, vec![from], DataType::Utf8, eval).named().1
+    Builtin::new(name, vec![from], DataType::Utf8, eval)
+        .named()
+        .1
 }
 
 /// `CAST(expr AS STRING)` for the types of which Spark's text is not Arrow's; `None` for others.
@@ -87,7 +96,11 @@ fn float(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
         |row| values.is_valid(row),
         |row, out| {
             let value = values.value(row);
-            java_number(f64::from(value), value.is_finite().then(|| format!("{value:e}")), out);
+            java_number(
+                f64::from(value),
+                value.is_finite().then(|| format!("{value:e}")),
+                out,
+            );
         },
     ))
 }
@@ -127,7 +140,10 @@ fn plain(mantissa: &str, exponent: i32, out: &mut String) {
     }
     if exponent < 0 {
         out.push_str("0.");
-        out.extend(std::iter::repeat_n('0', exponent.unsigned_abs() as usize - 1));
+        out.extend(std::iter::repeat_n(
+            '0',
+            exponent.unsigned_abs() as usize - 1,
+        ));
         out.push_str(&digits);
         return;
     }
@@ -136,7 +152,12 @@ fn plain(mantissa: &str, exponent: i32, out: &mut String) {
         out.push_str(digits.get(i..=i).unwrap_or("0"));
     }
     out.push('.');
-    out.push_str(digits.get(whole..).filter(|rest| !rest.is_empty()).unwrap_or("0"));
+    out.push_str(
+        digits
+            .get(whole..)
+            .filter(|rest| !rest.is_empty())
+            .unwrap_or("0"),
+    );
 }
 
 fn instant(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {

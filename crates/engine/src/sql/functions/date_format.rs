@@ -17,15 +17,38 @@ use super::time::Civil;
 use crate::sql::types::timestamp;
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September",
-    "October", "November", "December",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 ];
-const DAYS: [&str; 7] =
-    ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+const DAYS: [&str; 7] = [
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+    "Sunday",
+];
 
 pub(super) fn functions() -> Vec<(&'static str, Arc<ScalarUDF>)> {
     let types = vec![timestamp(), DataType::Utf8];
-    vec![Builtin { check, ..Builtin::new("date_format", types, DataType::Utf8, eval) }.named()]
+    vec![
+        Builtin {
+            check,
+            ..Builtin::new("date_format", types, DataType::Utf8, eval)
+        }
+        .named(),
+    ]
 }
 
 fn check(literals: Literals<'_>) -> Result<()> {
@@ -181,7 +204,10 @@ fn letter(c: char, run: usize) -> std::result::Result<Part, String> {
         }
     };
     if run > most {
-        return Err(format!("`{}` has more letters than Spark takes ({most})", c.to_string().repeat(run)));
+        return Err(format!(
+            "`{}` has more letters than Spark takes ({most})",
+            c.to_string().repeat(run)
+        ));
     }
     Ok(match c {
         'y' => Part::Year(run),
@@ -203,7 +229,11 @@ fn number(out: &mut String, value: u32, run: usize) -> std::fmt::Result {
 
 /// `y` counts years of the era; `yy` is the last two digits; a year too wide for its run has a plus.
 fn year(out: &mut String, year: i32, run: usize) -> std::fmt::Result {
-    let of_era = if year > 0 { i64::from(year) } else { 1 - i64::from(year) };
+    let of_era = if year > 0 {
+        i64::from(year)
+    } else {
+        1 - i64::from(year)
+    };
     if run == 2 {
         return write!(out, "{:02}", of_era % 100);
     }

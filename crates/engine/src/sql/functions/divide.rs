@@ -32,14 +32,19 @@ fn double(
 
 fn eval(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
     let (left, right) = (column(args, 0)?, column(args, 1)?);
-    let (left, right) = (left.as_primitive::<Float64Type>(), right.as_primitive::<Float64Type>());
+    let (left, right) = (
+        left.as_primitive::<Float64Type>(),
+        right.as_primitive::<Float64Type>(),
+    );
     let by_zero = || {
         ArrowError::ComputeError(
             "division by zero; try_divide() or NULLIF(…, 0) give null instead".into(),
         )
     };
     let quotients: Float64Array = if right.values().contains(&0.0) {
-        try_binary(left, right, |l, r| if r == 0.0 { Err(by_zero()) } else { Ok(l / r) })?
+        try_binary(left, right, |l, r| {
+            if r == 0.0 { Err(by_zero()) } else { Ok(l / r) }
+        })?
     } else {
         binary(left, right, |l, r| l / r)?
     };
@@ -48,7 +53,10 @@ fn eval(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
 
 fn try_eval(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
     let (left, right) = (column(args, 0)?, column(args, 1)?);
-    let (left, right) = (left.as_primitive::<Float64Type>(), right.as_primitive::<Float64Type>());
+    let (left, right) = (
+        left.as_primitive::<Float64Type>(),
+        right.as_primitive::<Float64Type>(),
+    );
     let quotients: Float64Array = (0..left.len())
         .map(|row| {
             let both = left.is_valid(row) && right.is_valid(row) && right.value(row) != 0.0;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, Float64Array};
+use arrow::array::{AsArray, Float64Array};
 use arrow::datatypes::{DataType, Float64Type};
 use datafusion_common::Result;
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
@@ -10,26 +10,26 @@ use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 use super::builtin::{Builtin, column};
 
 pub(super) fn functions() -> Vec<(&'static str, Arc<ScalarUDF>)> {
-    let one = |name, eval| {
-        Builtin::new(name, vec![DataType::Float64], DataType::Float64, eval).named()
-    };
+    let one =
+        |name, eval| Builtin::new(name, vec![DataType::Float64], DataType::Float64, eval).named();
     let log = Builtin {
         required: 1,
         ..Builtin::new("log", vec![DataType::Float64; 2], DataType::Float64, log)
     };
     vec![
         one("ln", |args| unary(args, |x| (x > 0.0).then(|| x.ln()))),
-        one("log10", |args| unary(args, |x| (x > 0.0).then(|| x.log10()))),
+        one("log10", |args| {
+            unary(args, |x| (x > 0.0).then(|| x.log10()))
+        }),
         one("log2", |args| unary(args, |x| (x > 0.0).then(|| x.log2()))),
-        one("log1p", |args| unary(args, |x| (x > -1.0).then(|| x.ln_1p()))),
+        one("log1p", |args| {
+            unary(args, |x| (x > -1.0).then(|| x.ln_1p()))
+        }),
         log.named(),
     ]
 }
 
-fn unary(
-    args: &ScalarFunctionArgs,
-    f: impl Fn(f64) -> Option<f64>,
-) -> Result<ColumnarValue> {
+fn unary(args: &ScalarFunctionArgs, f: impl Fn(f64) -> Option<f64>) -> Result<ColumnarValue> {
     let values = column(args, 0)?;
     let values = values.as_primitive::<Float64Type>();
     let out: Float64Array = values.iter().map(|v| v.and_then(&f)).collect();
@@ -41,7 +41,10 @@ fn log(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
         return unary(args, |x| (x > 0.0).then(|| x.ln()));
     }
     let (base, values) = (column(args, 0)?, column(args, 1)?);
-    let (base, values) = (base.as_primitive::<Float64Type>(), values.as_primitive::<Float64Type>());
+    let (base, values) = (
+        base.as_primitive::<Float64Type>(),
+        values.as_primitive::<Float64Type>(),
+    );
     let out: Float64Array = base
         .iter()
         .zip(values.iter())

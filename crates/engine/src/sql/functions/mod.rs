@@ -2,8 +2,8 @@
 //!
 //! A pipeline file runs on Spark too, so a name means here what it means there. Functions come
 //! from three places, the first that has a name wins: our own (where neither library does what
-//! Spark does), `datafusion-spark`, and those of DataFusion's functions that agree with Spark's of
-//! the same name. What exists in DataFusion alone, or differs, is not offered: it would be refused
+//! Spark does), `datafusion-spark`, and those of `DataFusion`'s functions that agree with Spark's of
+//! the same name. What exists in `DataFusion` alone, or differs, is not offered: it would be refused
 //! or, worse, answered differently on the other engine.
 
 mod builtin;
@@ -22,30 +22,91 @@ use datafusion_expr::{AggregateUDF, ScalarUDF};
 pub(super) use cast::{timestamp_to_seconds, to_spark_string};
 pub(super) use divide::divide;
 
-/// DataFusion's scalar functions that agree with Spark's of the same name.
+/// `DataFusion`'s scalar functions that agree with Spark's of the same name.
 const SHARED: &[&str] = &[
     // conditional
-    "coalesce", "greatest", "ifnull", "least", "nullif", "nvl", "nvl2", "named_struct",
+    "coalesce",
+    "greatest",
+    "ifnull",
+    "least",
+    "nullif",
+    "nvl",
+    "nvl2",
+    "named_struct",
     // mathematics
-    "acos", "acosh", "asin", "asinh", "atan", "atanh", "cbrt", "cos", "cosh", "cot", "degrees",
-    "exp", "isnan", "nanvl", "pi", "radians", "sign", "signum", "sin", "sinh", "sqrt", "tan",
+    "acos",
+    "acosh",
+    "asin",
+    "asinh",
+    "atan",
+    "atanh",
+    "cbrt",
+    "cos",
+    "cosh",
+    "cot",
+    "degrees",
+    "exp",
+    "isnan",
+    "nanvl",
+    "pi",
+    "radians",
+    "sign",
+    "signum",
+    "sin",
+    "sinh",
+    "sqrt",
+    "tan",
     "tanh",
     // text
-    "bit_length", "btrim", "char_length", "character_length", "contains", "find_in_set", "instr",
-    "levenshtein", "lower", "lpad", "ltrim", "octet_length", "position", "repeat", "replace",
-    "reverse", "rpad", "rtrim", "split_part", "substr_index", "substring_index", "translate",
-    "trim", "upper",
+    "bit_length",
+    "btrim",
+    "char_length",
+    "character_length",
+    "contains",
+    "find_in_set",
+    "instr",
+    "levenshtein",
+    "lower",
+    "lpad",
+    "ltrim",
+    "octet_length",
+    "position",
+    "repeat",
+    "replace",
+    "reverse",
+    "rpad",
+    "rtrim",
+    "split_part",
+    "substr_index",
+    "substring_index",
+    "translate",
+    "trim",
+    "upper",
     // regular expressions
-    "regexp_count", "regexp_like",
+    "regexp_count",
+    "regexp_like",
     // dates
     "make_date",
     // arrays and maps
-    "array_append", "array_compact", "array_distinct", "array_except", "array_intersect",
-    "array_join", "array_max", "array_min", "array_prepend", "array_union", "arrays_overlap",
-    "cardinality", "flatten", "map_entries", "map_keys", "map_values",
+    "array_append",
+    "array_compact",
+    "array_distinct",
+    "array_except",
+    "array_intersect",
+    "array_join",
+    "array_max",
+    "array_min",
+    "array_prepend",
+    "array_union",
+    "arrays_overlap",
+    "cardinality",
+    "flatten",
+    "map_entries",
+    "map_keys",
+    "map_values",
 ];
 
-/// Spark's name on the left, DataFusion's function of the same meaning on the right.
+/// Spark's name on the left, `DataFusion`'s function of the same meaning on the right.
 const RENAMED: &[(&str, &str)] = &[
     ("endswith", "ends_with"),
     ("lcase", "lower"),
@@ -55,13 +116,23 @@ const RENAMED: &[(&str, &str)] = &[
     ("ucase", "upper"),
 ];
 
-/// DataFusion's aggregates whose result hangs on the order of the rows, which no stream has.
+/// `DataFusion`'s aggregates whose result hangs on the order of the rows, which no stream has.
 const ORDER_DEPENDENT: &[&str] = &[
-    "any_value", "array_agg", "collect_list", "collect_set", "first", "first_value", "last",
-    "last_value", "list_agg", "listagg", "nth_value", "string_agg",
+    "any_value",
+    "array_agg",
+    "collect_list",
+    "collect_set",
+    "first",
+    "first_value",
+    "last",
+    "last_value",
+    "list_agg",
+    "listagg",
+    "nth_value",
+    "string_agg",
 ];
 
-/// Spark's name of an aggregate on the left, DataFusion's on the right.
+/// Spark's name of an aggregate on the left, `DataFusion`'s on the right.
 const RENAMED_AGGREGATES: &[(&str, &str)] = &[
     ("any", "bool_or"),
     ("approx_percentile", "approx_percentile_cont"),
@@ -75,17 +146,55 @@ const RENAMED_AGGREGATES: &[(&str, &str)] = &[
 
 /// Functions whose result does not depend on the row alone.
 const NOT_REPEATABLE: &[&str] = &[
-    "current_catalog", "current_database", "current_date", "current_schema", "current_time",
-    "current_timestamp", "current_timezone", "current_user", "input_file_name", "localtimestamp",
-    "monotonically_increasing_id", "now", "rand", "randn", "random", "randstr", "session_user",
-    "shuffle", "spark_partition_id", "uniform", "user", "uuid",
+    "current_catalog",
+    "current_database",
+    "current_date",
+    "current_schema",
+    "current_time",
+    "current_timestamp",
+    "current_timezone",
+    "current_user",
+    "input_file_name",
+    "localtimestamp",
+    "monotonically_increasing_id",
+    "now",
+    "rand",
+    "randn",
+    "random",
+    "randstr",
+    "session_user",
+    "shuffle",
+    "spark_partition_id",
+    "uniform",
+    "user",
+    "uuid",
 ];
 
 /// Functions the planner rewrites before it looks a name up. See [`super::rewrite`].
 const REWRITTEN: &[&str] = &[
-    "approx_count_distinct", "count_if", "day", "dayofmonth", "dayofweek", "dayofyear", "isnotnull",
-    "isnull", "month", "quarter", "regexp_replace", "weekofyear", "year",
+    "approx_count_distinct",
+    "count_if",
+    "day",
+    "dayofmonth",
+    "dayofweek",
+    "dayofyear",
+    "isnotnull",
+    "isnull",
+    "month",
+    "quarter",
+    "regexp_replace",
+    "weekofyear",
+    "year",
 ];
+
+/// The names taken from `DataFusion`.
+#[cfg(test)]
+pub(super) fn offered() -> impl Iterator<Item = &'static str> {
+    SHARED
+        .iter()
+        .copied()
+        .chain(RENAMED.iter().map(|(name, _)| *name))
+}
 
 /// What a function name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +223,10 @@ pub(super) static FUNCTIONS: LazyLock<Functions> = LazyLock::new(Functions::new)
 
 impl Functions {
     fn new() -> Self {
-        Self { scalars: scalars(), aggregates: aggregates() }
+        Self {
+            scalars: scalars(),
+            aggregates: aggregates(),
+        }
     }
 
     /// What `name`, in lower case, stands for.
@@ -138,16 +250,24 @@ impl Functions {
     pub(super) fn names(&self) -> BTreeSet<&str> {
         let scalars = self.scalars.keys().map(String::as_str);
         let aggregates = self.aggregates.keys().map(String::as_str);
-        scalars.chain(aggregates).chain(REWRITTEN.iter().copied()).collect()
+        scalars
+            .chain(aggregates)
+            .chain(REWRITTEN.iter().copied())
+            .collect()
     }
 }
 
 fn scalars() -> BTreeMap<String, Arc<ScalarUDF>> {
     let mut datafusion = BTreeMap::new();
     let nested = datafusion_functions_nested::all_default_nested_functions();
-    for udf in datafusion_functions::all_default_functions().into_iter().chain(nested) {
+    for udf in datafusion_functions::all_default_functions()
+        .into_iter()
+        .chain(nested)
+    {
         for name in std::iter::once(udf.name()).chain(udf.aliases().iter().map(String::as_str)) {
-            datafusion.entry(name.to_owned()).or_insert_with(|| Arc::clone(&udf));
+            datafusion
+                .entry(name.to_owned())
+                .or_insert_with(|| Arc::clone(&udf));
         }
     }
     let mut scalars = BTreeMap::new();
@@ -165,7 +285,12 @@ fn scalars() -> BTreeMap<String, Arc<ScalarUDF>> {
     for hidden in ["shuffle", "spark_cast", "json_tuple"] {
         scalars.remove(hidden);
     }
-    let own = [date_format::functions(), divide::functions(), math::functions(), time::functions()];
+    let own = [
+        date_format::functions(),
+        divide::functions(),
+        math::functions(),
+        time::functions(),
+    ];
     for (name, udf) in own.into_iter().flatten().chain(window::functions()) {
         scalars.insert(name.to_owned(), udf);
     }

@@ -21,12 +21,29 @@ pub(super) fn functions() -> Vec<(&'static str, Arc<ScalarUDF>)> {
         // The cast of the argument is the whole function: Spark's one-argument forms are casts.
         Builtin::new("to_timestamp", vec![timestamp()], timestamp(), first).named(),
         Builtin::new("to_date", vec![DataType::Date32], DataType::Date32, first).named(),
-        Builtin::new("unix_timestamp", vec![timestamp()], DataType::Int64, seconds).named(),
-        Builtin::new("to_unix_timestamp", vec![timestamp()], DataType::Int64, seconds).named(),
+        Builtin::new(
+            "unix_timestamp",
+            vec![timestamp()],
+            DataType::Int64,
+            seconds,
+        )
+        .named(),
+        Builtin::new(
+            "to_unix_timestamp",
+            vec![timestamp()],
+            DataType::Int64,
+            seconds,
+        )
+        .named(),
         Builtin {
             required: 1,
             check: check_from_unixtime,
-            ..Builtin::new("from_unixtime", text_pattern(), DataType::Utf8, from_unixtime)
+            ..Builtin::new(
+                "from_unixtime",
+                text_pattern(),
+                DataType::Utf8,
+                from_unixtime,
+            )
         }
         .named(),
     ]
@@ -64,9 +81,14 @@ fn from_unixtime(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
     };
     let seconds = column(args, 0)?;
     let seconds = seconds.as_primitive::<Int64Type>();
-    let micros = (0..seconds.len())
-        .map(|row| seconds.is_valid(row).then(|| seconds.value(row).saturating_mul(MICROS_PER_SECOND)));
-    Ok(ColumnarValue::Array(Arc::new(pattern.format_all(seconds.len(), micros))))
+    let micros = (0..seconds.len()).map(|row| {
+        seconds
+            .is_valid(row)
+            .then(|| seconds.value(row).saturating_mul(MICROS_PER_SECOND))
+    });
+    Ok(ColumnarValue::Array(Arc::new(
+        pattern.format_all(seconds.len(), micros),
+    )))
 }
 
 /// An instant in UTC by the proleptic Gregorian calendar.
@@ -97,7 +119,11 @@ impl Civil {
             (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let shifted_month = (5 * day_of_year + 2) / 153;
-        let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+        let month = if shifted_month < 10 {
+            shifted_month + 3
+        } else {
+            shifted_month - 9
+        };
         let year = year_of_era + era * 400 + i64::from(month <= 2);
         Self {
             year: year as i32,

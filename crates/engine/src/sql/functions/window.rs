@@ -20,7 +20,13 @@ pub(crate) const NAME: &str = "window";
 
 pub(super) fn functions() -> Vec<(&'static str, Arc<ScalarUDF>)> {
     let types = vec![timestamp(), DataType::Utf8];
-    vec![Builtin { check, ..Builtin::new(NAME, types, window_type(), eval) }.named()]
+    vec![
+        Builtin {
+            check,
+            ..Builtin::new(NAME, types, window_type(), eval)
+        }
+        .named(),
+    ]
 }
 
 fn check(literals: Literals<'_>) -> Result<()> {
@@ -70,7 +76,10 @@ fn eval(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
 pub(crate) fn parse_size(text: &str) -> std::result::Result<WindowSize, String> {
     let malformed = || format!("`{text}` is not a window size; write one like '10 seconds'");
     let mut words = text.split_ascii_whitespace().peekable();
-    if words.peek().is_some_and(|w| w.eq_ignore_ascii_case("interval")) {
+    if words
+        .peek()
+        .is_some_and(|w| w.eq_ignore_ascii_case("interval"))
+    {
         words.next();
     }
     let mut micros: i64 = 0;

@@ -1,0 +1,170 @@
+//! The names in one expression: columns and functions that exist and may be used.
+
+use std::ops::ControlFlow;
+
+use datafusion_sql::sqlparser::ast::{Expr, Function, Ident, Query, Spanned, Visitor};
+use datafusion_sql::sqlparser::keywords::Keyword;
+
+use super::{Checker, Scope};
+use crate::sql::functions::{FUNCTIONS, Known, window};
+use crate::sql::problem::{SqlCode, did_you_mean};
+use crate::sql::rewrite::{arguments, function_name};
+
+impl Checker<'_, '_> {
+    fn function(&mut self, call: &Function) {
+        let at = self.text.range(call.name.span());
+        let Some(name) = function_name(call) else {
+            let message = format!("there is no function `{}`", call.name);
+            self.problems.add(SqlCode::UnknownName, at, message);
+            return;
+        };
+        if call.over.is_some() {
+            self.not_built(self.text.keywords(&[Keyword::OVER]).or(at.clone()), "OVER");
+            return;
+        }
+        match name.as_str() {
+            window::NAME => return,
+            "session_window" => return self.not_built(at, "session_window()"),
+            "window_time" => return self.not_built(at, "window_time()"),
+            "regexp_replace" if arguments(call).len() != 3 => {
+                return self.not_built(at, "regexp_replace() with a position");
+            }
+            "approx_percentile" | "percentile_approx" if arguments(call).len() > 2 => {
+                let what = format!("the accuracy of {name}()");
+                return self.not_built(self.text.range(arguments(call)[2].span()), &what);
+            }
+            _ => {}
+        }
+        match FUNCTIONS.known(&name) {
+            Known::Scalar | Known::Aggregate => {}
+            Known::NotRepeatable => self.problems.add(
+                SqlCode::NotRepeatable,
+                at,
+                format!("{name}() is refused: rows are evaluated again after a restart, so a result must depend on the row alone"),
+            ),
+            Known::OrderDependent => self.problems.add_with_help(
+                SqlCode::NotRepeatable,
+                at,
+                format!("{name}() is refused: its result depends on the order in which rows arrive"),
+                "min(), max() and count() do not",
+            ),
+            Known::Unknown => {
+                let message = format!("there is no function `{name}`");
+                match did_you_mean(&name, FUNCTIONS.names()) {
+                    Some(help) => self.problems.add_with_help(SqlCode::UnknownName, at, message, help),
+                    None => self.problems.add(SqlCode::UnknownName, at, message),
+                }
+            }
+        }
+    }
+
+    fn column(&mut self, ident: &Ident, scope: &Scope) {
+        let Some(columns) = &scope.input.columns else {
+            return;
+        };
+        let name = ident.value.to_ascii_lowercase();
+        let known = columns.contains(&name)
+            || scope.aliases.contains(&name)
+            || (scope.window && name == window::NAME);
+        if known {
+            return;
+        }
+        let at = self.text.range(ident.span);
+        let message = format!("there is no column `{}`", ident.value);
+        let spelled = |name: &String| scope.input.spelling.get(name).unwrap_or(name).clone();
+        let names: Vec<String> = columns
+            .iter()
+            .map(spelled)
+            .chain(scope.aliases.clone())
+            .collect();
+        let help = did_you_mean(&name, names.iter().map(String::as_str))
+            .unwrap_or_else(|| format!("there are {}", names.join(", ")));
+        self.problems
+            .add_with_help(SqlCode::UnknownName, at, message, help);
+    }
+}
+
+/// Visits the names of one expression, not those of subqueries in it.
+pub(super) struct Names<'c, 'a, 'p> {
+    pub(super) checker: &'c mut Checker<'a, 'p>,
+    pub(super) scope: &'c Scope,
+    pub(super) nested: usize,
+}
+
+impl Visitor for Names<'_, '_, '_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        if self.nested == 0 {
+            let at = self.checker.text.range(query.span());
+            self.checker.not_built(at, "a subquery in an expression");
+        }
+        self.nested += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+        self.nested -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        if self.nested > 0 {
+            return ControlFlow::Continue(());
+        }
+        match expr {
+            Expr::Identifier(ident) => self.checker.column(ident, self.scope),
+            Expr::CompoundIdentifier(parts) => {
+                let qualified = parts.first().is_some_and(|first| {
+                    self.scope.table.as_deref() == Some(&first.value.to_ascii_lowercase())
+                });
+                let column = if qualified {
+                    parts.get(1)
+                } else {
+                    parts.first()
+                };
+                if let Some(column) = column {
+                    self.checker.column(column, self.scope);
+                }
+                if self.scope.window && !qualified {
+                    self.window_field(parts);
+                }
+            }
+            Expr::Function(call) => self.checker.function(call),
+            Expr::Lambda(_) => {
+                let at = self.checker.text.range(expr.span());
+                self.checker.not_built(at, "a lambda function");
+                self.nested += 1;
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        if matches!(expr, Expr::Lambda(_)) {
+            self.nested -= 1;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Names<'_, '_, '_> {
+    fn window_field(&mut self, parts: &[Ident]) {
+        let [first, field] = parts else { return };
+        if !first.value.eq_ignore_ascii_case(window::NAME) {
+            return;
+        }
+        if !["start", "end"]
+            .iter()
+            .any(|f| field.value.eq_ignore_ascii_case(f))
+        {
+            let at = self.checker.text.range(field.span);
+            let message = format!("a window has no field `{}`", field.value);
+            let help = "it has window.start and window.end";
+            self.checker
+                .problems
+                .add_with_help(SqlCode::UnknownName, at, message, help);
+        }
+    }
+}
