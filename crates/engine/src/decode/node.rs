@@ -13,7 +13,7 @@ use super::object::Object;
 use super::reject::{Label, Reject};
 use super::timestamp::{self, DayCache, MAX_MICROS, MIN_MICROS, TimestampError};
 use super::utf8::Utf8Values;
-use super::{MAX_DEPTH, base64, scan, schema, string};
+use super::{base64, nested, scan, schema, string};
 
 /// Bytes of a text value for which room is made at first.
 const TEXT_HINT: usize = 12;
@@ -77,7 +77,7 @@ impl Node {
     }
 
     /// Reads a value or null, `at` its first byte; returns the index after it.
-    fn read_nullable(
+    pub(super) fn read_nullable(
         &mut self,
         scratch: &mut Scratch,
         record: &str,
@@ -258,7 +258,7 @@ fn read_other(
             Ok(end)
         }
         Values::List { offsets, items, .. } if first == Some(&b'[') => {
-            let end = read_items(items, scratch, record, at, depth + 1)?;
+            let end = nested::read_items(items, scratch, record, at, depth + 1)?;
             offsets.push(items.len());
             Ok(end)
         }
@@ -271,7 +271,7 @@ fn read_other(
             values,
             ..
         } if first == Some(&b'{') => {
-            let end = read_entries(keys, values, scratch, record, at, depth + 1)?;
+            let end = nested::read_entries(keys, values, scratch, record, at, depth + 1)?;
             offsets.push(keys.len());
             Ok(end)
         }
@@ -442,63 +442,5 @@ fn read_epoch(json: &[u8], at: usize, format: TimestampFormat) -> Result<(i64, u
     match micros.filter(|micros| (MIN_MICROS..=MAX_MICROS).contains(micros)) {
         Some(micros) => Ok((micros, end)),
         None => Err(Reject::out_of_range(at)),
-    }
-}
-
-/// Reads a list's elements, `at` its bracket.
-fn read_items(
-    items: &mut Node,
-    scratch: &mut Scratch,
-    record: &str,
-    at: usize,
-    depth: usize,
-) -> Result<usize, Reject> {
-    if depth > MAX_DEPTH {
-        return Err(Reject::too_deep(at));
-    }
-    let json = record.as_bytes();
-    let mut at = scan::whitespace(json, at + 1);
-    if json.get(at) == Some(&b']') {
-        return Ok(at + 1);
-    }
-    loop {
-        at = scan::whitespace(json, items.read_nullable(scratch, record, at, depth)?);
-        match json.get(at) {
-            Some(b',') => at = scan::whitespace(json, at + 1),
-            Some(b']') => return Ok(at + 1),
-            _ => return Err(Reject::syntax(at, "',' or ']'")),
-        }
-    }
-}
-
-/// Reads a map's entries, `at` its brace. Like Spark's, a map keeps every entry in order, also
-/// those whose keys are equal.
-fn read_entries(
-    keys: &mut Node,
-    values: &mut Node,
-    scratch: &mut Scratch,
-    record: &str,
-    at: usize,
-    depth: usize,
-) -> Result<usize, Reject> {
-    if depth > MAX_DEPTH {
-        return Err(Reject::too_deep(at));
-    }
-    let json = record.as_bytes();
-    let mut at = scan::whitespace(json, at + 1);
-    if json.get(at) == Some(&b'}') {
-        return Ok(at + 1);
-    }
-    loop {
-        if json.get(at) != Some(&b'"') {
-            return Err(Reject::syntax(at, "a field name"));
-        }
-        at = scan::colon(json, keys.read(scratch, record, at, depth)?)?;
-        at = scan::whitespace(json, values.read_nullable(scratch, record, at, depth)?);
-        match json.get(at) {
-            Some(b',') => at = scan::whitespace(json, at + 1),
-            Some(b'}') => return Ok(at + 1),
-            _ => return Err(Reject::syntax(at, "',' or '}'")),
-        }
     }
 }
