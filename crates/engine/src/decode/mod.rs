@@ -45,6 +45,7 @@ mod node;
 mod number;
 mod object;
 mod reject;
+mod scalar;
 mod scan;
 mod schema;
 mod string;

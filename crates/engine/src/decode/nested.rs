@@ -1,11 +1,45 @@
-//! The insides of lists and maps.
+//! Lists, structs and maps.
 
+use super::column::Values;
 use super::node::{Node, Scratch};
 use super::reject::Reject;
 use super::{MAX_DEPTH, scan};
 
+/// Reads a container into a column, `at` its bracket or brace. `depth` counts the containers
+/// around it.
+pub(super) fn read(
+    values: &mut Values,
+    scratch: &mut Scratch,
+    record: &str,
+    at: usize,
+    depth: usize,
+) -> Result<usize, Reject> {
+    match (values, record.as_bytes().get(at)) {
+        (Values::List { offsets, items, .. }, Some(b'[')) => {
+            let end = read_items(items, scratch, record, at, depth + 1)?;
+            offsets.push(items.len());
+            Ok(end)
+        }
+        (Values::Struct(object), Some(b'{')) => object.read(scratch, record, at, depth + 1),
+        (
+            Values::Map {
+                offsets,
+                keys,
+                values,
+                ..
+            },
+            Some(b'{'),
+        ) => {
+            let end = read_entries(keys, values, scratch, record, at, depth + 1)?;
+            offsets.push(keys.len());
+            Ok(end)
+        }
+        (_, first) => Err(Reject::wrong_type(at, first)),
+    }
+}
+
 /// Reads a list's elements, `at` its bracket.
-pub(super) fn read_items(
+fn read_items(
     items: &mut Node,
     scratch: &mut Scratch,
     record: &str,
@@ -32,7 +66,7 @@ pub(super) fn read_items(
 
 /// Reads a map's entries, `at` its brace. Like Spark's, a map keeps every entry in order, also
 /// those whose keys are equal.
-pub(super) fn read_entries(
+fn read_entries(
     keys: &mut Node,
     values: &mut Node,
     scratch: &mut Scratch,
