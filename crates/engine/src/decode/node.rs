@@ -21,6 +21,8 @@ const TEXT_HINT: usize = 12;
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     pub(super) day: DayCache,
+    /// Bytes of the last timestamp that was read as text.
+    pub(super) timestamp_len: usize,
     /// Unescaped text of the string being read. Keys use it too, so none is held across values.
     pub(super) text: String,
 }
