@@ -50,7 +50,10 @@ fn schema(choice: u8) -> Vec<Column> {
         ],
         _ => vec![
             column("a", SqlType::Array(SqlType::Timestamp.into())),
-            column("b", SqlType::Map(SqlType::String.into(), SqlType::Double.into())),
+            column(
+                "b",
+                SqlType::Map(SqlType::String.into(), SqlType::Double.into()),
+            ),
             column(
                 "c",
                 SqlType::Struct(vec![
@@ -64,7 +67,9 @@ fn schema(choice: u8) -> Vec<Column> {
 }
 
 fuzz_target!(|input: &[u8]| {
-    let Some((&choice, record)) = input.split_first() else { return };
+    let Some((&choice, record)) = input.split_first() else {
+        return;
+    };
     let columns = schema(choice);
     let mut decoder = JsonDecoder::new(&columns, 3);
     assert_eq!(decoder.decode(NEIGHBOUR), Ok(()));
@@ -77,6 +82,8 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(expected.is_some(), decoded.is_ok(), "{decoded:?}");
     let rows = [Some(neighbour.clone()), expected, Some(neighbour)];
     let rows: Vec<_> = rows.into_iter().flatten().collect();
-    let got: Vec<_> = (0..batch.num_rows()).map(|row| model::row(&batch, row)).collect();
+    let got: Vec<_> = (0..batch.num_rows())
+        .map(|row| model::row(&batch, row))
+        .collect();
     assert_eq!(got, rows);
 });
