@@ -33,22 +33,25 @@
 //! last one wins, even with null. Null is the same as absent: null where the column allows it,
 //! else the record is refused.
 
+#![allow(
+    clippy::inline_always,
+    reason = "the walk over a record is one loop cut into readable pieces; as calls they cost more than their work"
+)]
+
 mod base64;
 mod column;
+mod nested;
 mod node;
 mod number;
 mod object;
 mod reject;
+mod scalar;
 mod scan;
 mod schema;
 mod string;
 mod timestamp;
 mod utf8;
 
-#[cfg(test)]
-mod model;
-#[cfg(test)]
-mod properties;
 #[cfg(test)]
 mod tests;
 

@@ -250,20 +250,23 @@ fn parse_exponent(text: &[u8]) -> i64 {
 
 /// Whether a JSON string is a decimal as Java's `BigDecimal` reads it.
 pub(super) fn is_decimal_text(text: &[u8]) -> bool {
+    let all_digits = |text: &[u8]| text.iter().all(u8::is_ascii_digit);
     let unsigned = match text {
         [b'+' | b'-', rest @ ..] => rest,
         _ => text,
     };
-    let exponent_at = unsigned.iter().position(|byte| matches!(byte, b'e' | b'E'));
-    let (mantissa, exponent) = unsigned.split_at(exponent_at.unwrap_or(unsigned.len()));
-    let digits = mantissa.iter().filter(|byte| byte.is_ascii_digit()).count();
-    let points = mantissa.iter().filter(|&&byte| byte == b'.').count();
-    let exponent = match exponent {
-        [_, b'+' | b'-', rest @ ..] | [_, rest @ ..] => Some(rest),
-        [] => None,
+    let mut parts = unsigned.splitn(2, |byte| matches!(byte, b'e' | b'E'));
+    let mantissa = parts.next().unwrap_or_default();
+    let exponent = match parts.next() {
+        Some([b'+' | b'-', rest @ ..]) => Some(rest),
+        other => other,
     };
-    digits > 0
-        && points <= 1
-        && digits + points == mantissa.len()
-        && exponent.is_none_or(|rest| !rest.is_empty() && rest.iter().all(u8::is_ascii_digit))
+    let mut halves = mantissa.splitn(2, |&byte| byte == b'.');
+    let whole = halves.next().unwrap_or_default();
+    let fraction = halves.next().unwrap_or_default();
+    let has_digits = !whole.is_empty() || !fraction.is_empty();
+    has_digits
+        && all_digits(whole)
+        && all_digits(fraction)
+        && exponent.is_none_or(|digits| !digits.is_empty() && all_digits(digits))
 }

@@ -49,10 +49,8 @@ struct FieldReader {
 struct Key {
     head: [u64; 2],
     mask: [u64; 2],
-    /// What does not fit the head.
-    tail: Box<[u8]>,
-    /// Length in bytes; 0 for a name that has to be escaped and so is never predicted.
-    len: usize,
+    /// All of it; empty for a name that has to be escaped and so is never predicted.
+    bytes: Box<[u8]>,
 }
 
 impl Key {
@@ -60,40 +58,41 @@ impl Key {
         let escaped = name
             .bytes()
             .any(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
-        let bytes = if escaped {
-            Vec::new()
-        } else {
-            format!("\"{name}\":").into_bytes()
-        };
-        let mut head = [0; HEAD];
-        let mut mask = [0; HEAD];
+        if escaped {
+            // Sixteen NULs begin no key.
+            return Self {
+                head: [0; 2],
+                mask: [u64::MAX; 2],
+                bytes: Box::default(),
+            };
+        }
+        let bytes = format!("\"{name}\":").into_bytes();
+        let (mut head, mut mask) = ([0; HEAD], [0; HEAD]);
         for (at, &byte) in bytes.iter().take(HEAD).enumerate() {
             head[at] = byte;
             mask[at] = u8::MAX;
         }
-        let tail = bytes.get(HEAD..).unwrap_or_default().into();
         Self {
             head: words(&head),
             mask: words(&mask),
-            tail,
-            len: bytes.len(),
+            bytes: bytes.into(),
         }
     }
 
-    /// Whether the bytes at `at` are this key. A value follows a key, so near the record's end,
-    /// where no whole head is left, "no" only costs a look-up.
+    /// Whether the bytes at `at` are this key.
     #[inline(always)]
     fn matches(&self, json: &[u8], at: usize) -> bool {
         let Some(rest) = json.get(at..) else {
             return false;
         };
         let Some((head, rest)) = rest.split_first_chunk::<HEAD>() else {
-            return false;
+            return !self.bytes.is_empty() && rest.starts_with(&self.bytes);
         };
         let head = words(head);
         let differs =
             ((head[0] ^ self.head[0]) & self.mask[0]) | ((head[1] ^ self.head[1]) & self.mask[1]);
-        differs == 0 && self.len != 0 && (self.tail.is_empty() || rest.starts_with(&self.tail))
+        let tail = self.bytes.get(HEAD..).unwrap_or_default();
+        differs == 0 && (tail.is_empty() || rest.starts_with(tail))
     }
 }
 
@@ -231,7 +230,7 @@ impl Object {
         {
             return Ok((
                 expected,
-                scan::whitespace(record.as_bytes(), at + field.key.len),
+                scan::whitespace(record.as_bytes(), at + field.key.bytes.len()),
             ));
         }
         self.look_up(scratch, record, at, previous)

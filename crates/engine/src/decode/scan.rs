@@ -45,8 +45,8 @@ pub(super) fn string_stop(json: &[u8], mut at: usize) -> usize {
 /// may be wrong; the lowest never is.
 #[inline(always)]
 fn stops(word: u64) -> u64 {
-    let quote = word ^ (LOW_BITS * b'"' as u64);
-    let backslash = word ^ (LOW_BITS * b'\\' as u64);
+    let quote = word ^ (LOW_BITS * u64::from(b'"'));
+    let backslash = word ^ (LOW_BITS * u64::from(b'\\'));
     let quote = quote.wrapping_sub(LOW_BITS) & !quote;
     let backslash = backslash.wrapping_sub(LOW_BITS) & !backslash;
     let control = word.wrapping_sub(LOW_BITS * 0x20) & !word;

@@ -28,7 +28,9 @@ pub(crate) enum Datum {
 
 /// The row a record should become; `None` if it should be refused.
 pub(crate) fn expected(columns: &[Column], record: &[u8]) -> Option<Vec<Datum>> {
-    serde_json::from_slice::<serde_json::Value>(record).ok()?;
+    if !valid(record) {
+        return None;
+    }
     let text = std::str::from_utf8(record).ok()?;
     let Json::Object(fields) = (Parser { text, at: 0 }).value() else {
         return None;
@@ -48,6 +50,40 @@ pub(crate) fn expected(columns: &[Column], record: &[u8]) -> Option<Vec<Datum>> 
                 .then_some(datum?)
         })
         .collect()
+}
+
+/// Whether the record is JSON: `serde_json`'s verdict, but for the very largest doubles, where its
+/// rounding is off by one and it refuses numbers that still are in range.
+fn valid(record: &[u8]) -> bool {
+    let Err(error) = serde_json::from_slice::<serde_json::Value>(record) else {
+        return true;
+    };
+    if !error.to_string().starts_with("number out of range") {
+        return false;
+    }
+    let line_starts = record
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b'\n');
+    let line = line_starts
+        .map(|(at, _)| at + 1)
+        .nth(error.line().wrapping_sub(2))
+        .unwrap_or(0);
+    let numeric =
+        |at: &usize| matches!(record[*at], b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E');
+    let near = (line + error.column()).min(record.len());
+    let start = (0..near).rev().take_while(numeric).last().unwrap_or(near);
+    let end = (start..record.len())
+        .find(|at| !numeric(at))
+        .unwrap_or(record.len());
+    let number = std::str::from_utf8(&record[start..end]).unwrap_or_default();
+    if !number
+        .parse::<f64>()
+        .is_ok_and(|value| value.abs() == f64::MAX)
+    {
+        return false;
+    }
+    valid(&[&record[..start], b"0", &record[end..]].concat())
 }
 
 /// A row of a batch.
@@ -355,7 +391,7 @@ fn rfc3339(text: &str) -> Option<i128> {
 fn base64(text: &str) -> Option<Vec<u8>> {
     const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let plain = text.trim_end_matches('=');
-    if text.len() % 4 != 0 || text.len() - plain.len() > 2 {
+    if !text.len().is_multiple_of(4) || text.len() - plain.len() > 2 {
         return None;
     }
     let mut bits = String::new();
