@@ -38,7 +38,7 @@ mod s3;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use error::StorageError;
 

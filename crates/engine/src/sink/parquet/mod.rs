@@ -53,7 +53,7 @@ use uploads::StagedFile;
 const PUBLISHED_AT_ONCE: usize = 16;
 
 /// Hidden files this old belong to no living instance.
-const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 3600);
+const LEFTOVER_AGE: Duration = Duration::from_hours(24);
 
 /// What a sink is told when it opens.
 pub struct ParquetOptions<'a> {

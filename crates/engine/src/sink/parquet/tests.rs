@@ -32,6 +32,7 @@ struct World {
     runtime: Runtime,
     clock: Arc<Hands>,
     config: floodmark_pipeline::ParquetSink,
+    storage: Storage,
     generation: u64,
 }
 
@@ -56,6 +57,7 @@ impl World {
             runtime,
             clock: Arc::default(),
             config,
+            storage: Storage::default(),
             generation: 0,
         }
     }
@@ -76,7 +78,7 @@ impl World {
             instance: &instance,
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
         };
-        ParquetSink::open(options, &Storage::default(), self.runtime.handle().clone())
+        ParquetSink::open(options, &self.storage, self.runtime.handle().clone())
             .expect("a temporary directory opens")
     }
 
@@ -112,7 +114,10 @@ impl World {
 }
 
 fn read(file: &Path) -> Vec<BTreeMap<String, Arc<dyn Array>>> {
-    let file = std::fs::File::open(file).expect("a file");
+    decoded(std::fs::read(file).expect("a file").into())
+}
+
+fn decoded(file: bytes::Bytes) -> Vec<BTreeMap<String, Arc<dyn Array>>> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(file)
         .expect("Parquet")
         .build();
@@ -261,7 +266,7 @@ fn a_crash_at_any_step_is_repaired_to_rows_exactly_once() {
 #[test]
 fn young_rows_are_carried_over_a_crash_until_their_file_is_due() {
     let mut world = World::new();
-    world.config.roll_interval = Duration::from_secs(60);
+    world.config.roll_interval = Duration::from_mins(1);
     let mut sink = world.open();
     write(&mut sink, 0..100, 2);
     let first = stored(&sink.pre_commit(Epoch(1), false).expect("pre-committed"));
@@ -304,7 +309,7 @@ fn young_rows_are_carried_over_a_crash_until_their_file_is_due() {
 #[test]
 fn the_last_epoch_closes_young_files_too() {
     let mut world = World::new();
-    world.config.roll_interval = Duration::from_secs(60);
+    world.config.roll_interval = Duration::from_mins(1);
     let mut sink = world.open();
     write(&mut sink, 0..100, 2);
     assert!(
@@ -450,6 +455,51 @@ fn a_staged_file_that_vanished_is_an_error_that_names_it() {
         error.contains("place=s0/part-0000000001") && error.contains("missing"),
         "{error}"
     );
+}
+
+#[test]
+fn on_a_real_server_a_crash_before_commit_and_a_repeated_one_lose_and_double_nothing() {
+    let Some((bucket, storage)) = crate::storage::tests::real_server() else {
+        return;
+    };
+    let mut world = World::new();
+    let prefix = format!("sink/{:016x}", rand::random::<u64>());
+    world.config.location = Location::S3 { bucket, prefix };
+    world.storage = storage;
+    let opening = Store::open(&world.config.location, &world.storage);
+    let store = world.runtime.block_on(opening).expect("open");
+    let list = |world: &World| world.runtime.block_on(store.list("")).expect("list");
+
+    let mut sink = world.open();
+    write(&mut sink, 0..5000, 3);
+    let work = stored(&sink.pre_commit(Epoch(1), false).expect("pre-committed"));
+    assert_eq!(list(&world).len(), 0);
+    drop(sink);
+    for _ in 0..2 {
+        let committed = world
+            .open()
+            .restore(&permit(1), stored(&work))
+            .expect("restored");
+        assert_eq!((committed.rows, committed.files), (5000, 3));
+    }
+    let mut seen = BTreeMap::new();
+    for entry in list(&world) {
+        let file = world
+            .runtime
+            .block_on(store.get(&entry.name))
+            .expect("get")
+            .expect("there");
+        for batch in decoded(file) {
+            for n in batch["n"].as_primitive::<Int64Type>().values() {
+                *seen.entry(*n).or_default() += 1;
+            }
+        }
+        world
+            .runtime
+            .block_on(store.delete(&entry.name))
+            .expect("delete");
+    }
+    assert_eq!(seen, once(0..5000));
 }
 
 #[derive(Debug, Clone)]
