@@ -458,6 +458,31 @@ fn a_staged_file_that_vanished_is_an_error_that_names_it() {
 }
 
 #[test]
+fn after_an_error_that_lost_rows_nothing_can_be_pre_committed() {
+    let mut world = World::new();
+    let mut sink = world.open();
+    write(&mut sink, 0..10, 1);
+    // A file stands where the rows' directory must be.
+    std::fs::write(world.directory.path().join("place=s0"), "in the way").expect("written");
+    let error = sink
+        .pre_commit(Epoch(1), false)
+        .expect_err("no directory")
+        .to_string();
+    assert!(
+        error.contains("place=s0/part-") && error.contains("another path"),
+        "{error}"
+    );
+    assert!(matches!(
+        sink.pre_commit(Epoch(1), false),
+        Err(SinkError::Failed { .. })
+    ));
+    assert!(matches!(
+        sink.write(rows(0..1, 1), &[]),
+        Err(SinkError::Failed { .. })
+    ));
+}
+
+#[test]
 fn on_a_real_server_a_crash_before_commit_and_a_repeated_one_lose_and_double_nothing() {
     let Some((bucket, storage)) = crate::storage::tests::real_server() else {
         return;
