@@ -125,7 +125,7 @@ pub(super) fn from_io(error: &io::Error) -> Cause {
     };
     if error
         .get_ref()
-        .is_some_and(|inner| inner.is::<NoHardLinks>())
+        .is_some_and(<dyn Error + Send + Sync>::is::<NoHardLinks>)
     {
         return misconfigured("Put the checkpoint on another file system, or on S3");
     }
@@ -279,7 +279,7 @@ fn links<'a>(error: Link<'a>) -> impl Iterator<Item = Link<'a>> {
 }
 
 /// The first error of type `T` in a chain.
-fn find<'a, T: Error + 'static>(error: Link<'a>) -> Option<&'a T> {
+fn find<T: Error + 'static>(error: Link<'_>) -> Option<&T> {
     links(error).find_map(|link| link.downcast_ref())
 }
 

@@ -130,9 +130,7 @@ impl LocalStore {
     }
 
     pub(super) async fn stage(&self, name: &str) -> Result<LocalWriter, Cause> {
-        let (hidden, file) = self
-            .run(name, |store, name| store.create_hidden(name))
-            .await?;
+        let (hidden, file) = self.run(name, Self::create_hidden).await?;
         Ok(LocalWriter {
             store: self.clone(),
             hidden,

@@ -20,7 +20,8 @@
 //! Uploads that no manifest mentions (an instance died before its checkpoint) cannot be listed
 //! through the S3 client; a bucket wants a lifecycle rule that aborts incomplete multipart uploads
 //! after some days. They cost space and are never visible. Hidden files of dead instances are
-//! removed by [`Store::clean_leftovers`].
+//! removed by [`Store::clean_leftovers`]. Patterns like `**/*.parquet` do not match them; Polars refuses
+//! to scan a bare directory that holds any, and wants such a pattern.
 
 use std::fmt;
 use std::sync::Arc;
@@ -34,15 +35,18 @@ mod error;
 mod local;
 mod object;
 mod s3;
+mod stage;
 
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use error::StorageError;
+pub use stage::StageWriter;
 
 use error::{Cause, Trouble};
+use stage::{Tail, Writer};
 
 /// How long transient trouble is retried while running.
 pub const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -428,79 +432,6 @@ impl Store {
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Store").field(&self.inner.location).finish()
-    }
-}
-
-/// Writes a staged object. Dropped before [`finish`](Self::finish) it leaves nothing behind, as
-/// far as that can be had without waiting.
-///
-/// Not cancel safe: after a `write` that was not awaited to its end, only dropping is allowed.
-pub struct StageWriter {
-    attempted: String,
-    name: String,
-    size: u64,
-    tail: Tail,
-    writer: Writer,
-}
-
-enum Writer {
-    Local(local::LocalWriter),
-    Object(object::UploadWriter),
-}
-
-impl StageWriter {
-    /// Appends bytes. Returns when they are on their way; waits while too many are.
-    pub async fn write(&mut self, bytes: Bytes) -> Result<(), StorageError> {
-        self.size += bytes.len() as u64;
-        self.tail.push(&bytes);
-        match &mut self.writer {
-            Writer::Local(writer) => writer.write(bytes).await,
-            Writer::Object(writer) => writer.write(bytes).await,
-        }
-        .map_err(|cause| cause.during(&self.attempted))
-    }
-
-    /// Bytes written.
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// Bytes that it holds in memory until there are enough to send.
-    pub fn buffered(&self) -> usize {
-        match &self.writer {
-            Writer::Local(writer) => writer.buffered(),
-            Writer::Object(writer) => writer.buffered(),
-        }
-    }
-
-    /// Makes everything written durable.
-    pub async fn finish(self) -> Result<Staged, StorageError> {
-        let place = match self.writer {
-            Writer::Local(writer) => writer.finish().await,
-            Writer::Object(writer) => writer.finish().await,
-        }
-        .map_err(|cause| cause.during(&self.attempted))?;
-        Ok(Staged {
-            name: self.name,
-            size: self.size,
-            tail_crc: crc32fast::hash(&self.tail.bytes),
-            place,
-        })
-    }
-}
-
-/// The last [`TAIL_BYTES`] of what was written.
-#[derive(Default)]
-struct Tail {
-    bytes: Vec<u8>,
-}
-
-impl Tail {
-    fn push(&mut self, bytes: &[u8]) {
-        let kept = &bytes[bytes.len().saturating_sub(TAIL_BYTES)..];
-        let old = self.bytes.len().min(TAIL_BYTES - kept.len());
-        self.bytes.drain(..self.bytes.len() - old);
-        self.bytes.extend_from_slice(kept);
     }
 }
 

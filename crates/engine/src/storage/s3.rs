@@ -373,7 +373,7 @@ mod tests {
             ("AWS_SECRET_ACCESS_KEY", "env-secret"),
             ("AWS_SESSION_TOKEN", "env-token"),
         ];
-        let config = resolved(&options, &variables).ok().expect("complete");
+        let config = resolved(&options, &variables).expect("complete");
         assert_eq!(config.endpoint.as_deref(), Some("http://file:1"));
         assert!(config.allow_http);
         assert_eq!(
@@ -400,9 +400,7 @@ mod tests {
             ("AWS_SECRET_ACCESS_KEY", "secret"),
             ("AWS_SESSION_TOKEN", "token"),
         ];
-        let config = resolved(&Storage::default(), &variables)
-            .ok()
-            .expect("complete");
+        let config = resolved(&Storage::default(), &variables).expect("complete");
         assert_eq!(config.endpoint.as_deref(), Some("http://env:1"));
         assert_eq!(
             setting(&config, AmazonS3ConfigKey::Region),
@@ -413,9 +411,7 @@ mod tests {
 
     #[test]
     fn a_region_has_a_default() {
-        let config = resolved(&Storage::default(), &[])
-            .ok()
-            .expect("a role may give keys");
+        let config = resolved(&Storage::default(), &[]).expect("a role may give keys");
         assert_eq!(
             setting(&config, AmazonS3ConfigKey::Region),
             Some(DEFAULT_REGION)

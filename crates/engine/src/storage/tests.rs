@@ -96,7 +96,7 @@ async fn leftovers_of_dead_instances_are_removed_but_not_what_a_manifest_lists()
             .await
             .expect("clean")
     };
-    let hour = Duration::from_secs(3600);
+    let hour = Duration::from_hours(1);
     assert_eq!(clean(SystemTime::now() - hour).await, 0);
     assert_eq!(clean(SystemTime::now() + hour).await, 1);
     store.publish(&listed).await.expect("publish");
@@ -165,7 +165,7 @@ async fn a_server_that_never_answers_is_a_clear_error_in_time() {
 }
 
 /// The real server's options: keys and bucket come from `FLOODMARK_TEST_S3_*` too.
-fn real_server() -> Option<(String, Storage)> {
+pub(crate) fn real_server() -> Option<(String, Storage)> {
     let variable = |name: &str, default: &str| {
         std::env::var(format!("FLOODMARK_TEST_S3_{name}")).unwrap_or_else(|_| default.to_owned())
     };

@@ -53,7 +53,7 @@ use uploads::StagedFile;
 const PUBLISHED_AT_ONCE: usize = 16;
 
 /// Hidden files this old belong to no living instance.
-const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 3600);
+const LEFTOVER_AGE: Duration = Duration::from_hours(24);
 
 /// What a sink is told when it opens.
 pub struct ParquetOptions<'a> {
@@ -84,6 +84,8 @@ pub struct ParquetSink {
     runtime: Handle,
     clock: Arc<dyn Clock>,
     awaiting: Option<Awaiting>,
+    /// An error has lost rows: nothing may be pre-committed any more.
+    broken: bool,
     cleaned: bool,
 }
 
@@ -179,6 +181,7 @@ impl ParquetSink {
             runtime,
             clock: options.clock,
             awaiting: None,
+            broken: false,
             cleaned: false,
         })
     }
@@ -202,6 +205,75 @@ impl ParquetSink {
             pushed.map_err(|error| self.failed(error))?;
         }
         Ok(())
+    }
+
+    /// Does what may lose rows when it fails, and nothing more once it has.
+    fn unless_broken<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, SinkError>,
+    ) -> Result<T, SinkError> {
+        if self.broken {
+            return Err(SinkError::Failed {
+                attempted: format!("writing output \"{}\"", self.output),
+                reason: "an earlier error has lost rows; start again from the checkpoint"
+                    .to_owned(),
+            });
+        }
+        let done = work(self);
+        self.broken = done.is_err();
+        done
+    }
+
+    /// Closes what is due, waits until it is staged and describes it.
+    fn freeze(&mut self, epoch: Epoch, last: bool) -> Result<PreCommit, SinkError> {
+        self.files.names.epoch = epoch;
+        let closed = self.files.close_due(self.clock.wall_ms(), last);
+        closed.map_err(|error| self.failed(error))?;
+        let (open, carried) = self
+            .files
+            .carried()
+            .map_err(|error| self.failed(error))?
+            .into_iter()
+            .map(|(file, rows)| {
+                let directory = file.directory.clone();
+                (
+                    CarriedFile {
+                        directory,
+                        opened_ms: file.opened_ms,
+                    },
+                    rows,
+                )
+            })
+            .unzip();
+
+        let mut files = self.files.uploads.finish()?;
+        // Work of an epoch that was given up is done with this one; publishing is idempotent.
+        files.extend(
+            self.awaiting
+                .take()
+                .into_iter()
+                .flat_map(|awaiting| awaiting.files),
+        );
+        files.sort_unstable_by(|a, b| a.staged.name.cmp(&b.staged.name));
+        let work = Work {
+            location: self.store.location().to_owned(),
+            files,
+            open,
+        };
+        let described = serde_json::to_value(&work);
+        self.awaiting = Some(Awaiting {
+            epoch,
+            files: work.files,
+        });
+        self.files.names.epoch = epoch.next();
+        let described = described.map_err(|error| SinkError::Failed {
+            attempted: format!("describing the work of output \"{}\"", self.output),
+            reason: error.to_string(),
+        })?;
+        Ok(PreCommit {
+            work: described,
+            carried,
+        })
     }
 
     fn publish(&self, files: &[StagedFile]) -> Result<Committed, SinkError> {
@@ -335,7 +407,7 @@ impl Sink for ParquetSink {
 
     fn write(&mut self, rows: OutputRows, _progress: &[Progress]) -> Result<(), SinkError> {
         let now_ms = self.clock.wall_ms();
-        self.route(rows.batch, |_| now_ms)
+        self.unless_broken(|sink| sink.route(rows.batch, |_| now_ms))
     }
 
     fn poll(&mut self) -> Result<(Committed, Option<Duration>), SinkError> {
@@ -347,54 +419,7 @@ impl Sink for ParquetSink {
     }
 
     fn pre_commit(&mut self, epoch: Epoch, last: bool) -> Result<PreCommit, SinkError> {
-        self.files.names.epoch = epoch;
-        let closed = self.files.close_due(self.clock.wall_ms(), last);
-        closed.map_err(|error| self.failed(error))?;
-        let (open, carried) = self
-            .files
-            .carried()
-            .map_err(|error| self.failed(error))?
-            .into_iter()
-            .map(|(file, rows)| {
-                let directory = file.directory.clone();
-                (
-                    CarriedFile {
-                        directory,
-                        opened_ms: file.opened_ms,
-                    },
-                    rows,
-                )
-            })
-            .unzip();
-
-        let mut files = self.files.uploads.finish()?;
-        // Work of an epoch that was given up is done with this one; publishing is idempotent.
-        files.extend(
-            self.awaiting
-                .take()
-                .into_iter()
-                .flat_map(|awaiting| awaiting.files),
-        );
-        files.sort_unstable_by(|a, b| a.staged.name.cmp(&b.staged.name));
-        let work = Work {
-            location: self.store.location().to_owned(),
-            files,
-            open,
-        };
-        let described = serde_json::to_value(&work);
-        self.awaiting = Some(Awaiting {
-            epoch,
-            files: work.files,
-        });
-        self.files.names.epoch = epoch.next();
-        let described = described.map_err(|error| SinkError::Failed {
-            attempted: format!("describing the work of output \"{}\"", self.output),
-            reason: error.to_string(),
-        })?;
-        Ok(PreCommit {
-            work: described,
-            carried,
-        })
+        self.unless_broken(|sink| sink.freeze(epoch, last))
     }
 
     fn commit(&mut self, permit: &CommitPermit) -> Result<Committed, SinkError> {

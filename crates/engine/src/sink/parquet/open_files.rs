@@ -121,14 +121,13 @@ impl OpenFiles {
         rows: RecordBatch,
         opened_ms: i64,
     ) -> Result<(), FileError> {
-        let mut file = match self.take(directory) {
-            Some(file) => file,
-            None => {
-                self.make_room()?;
-                self.opened += 1;
-                let offsets = self.offsets.clone();
-                OpenFile::new(directory.to_owned(), opened_ms, self.opened, offsets)
-            }
+        let mut file = if let Some(file) = self.take(directory) {
+            file
+        } else {
+            self.make_room()?;
+            self.opened += 1;
+            let offsets = self.offsets.clone();
+            OpenFile::new(directory.to_owned(), opened_ms, self.opened, offsets)
         };
         file.push(rows)?;
         if file.pending_rows() >= self.limits.row_group_rows {
