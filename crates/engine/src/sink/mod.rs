@@ -22,6 +22,8 @@ use serde::{Deserialize, Serialize};
 use crate::rows::Origin;
 use crate::units::{Epoch, Offset, Partition, SourceId};
 
+pub mod console;
+
 /// Rows for a sink.
 #[derive(Debug, Clone)]
 pub struct OutputRows {
