@@ -19,9 +19,14 @@ pub struct SystemClock {
 
 impl SystemClock {
     /// A clock whose monotonic time begins now.
-    #[allow(clippy::new_without_default, reason = "a default clock would hide that it starts now")]
+    #[allow(
+        clippy::new_without_default,
+        reason = "a default clock would hide that it starts now"
+    )]
     pub fn new() -> Self {
-        Self { start: Instant::now() }
+        Self {
+            start: Instant::now(),
+        }
     }
 }
 
@@ -31,7 +36,9 @@ impl Clock for SystemClock {
     }
 
     fn wall_ms(&self) -> i64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
     }
 }

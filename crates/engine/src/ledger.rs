@@ -91,7 +91,11 @@ mod tests {
     use super::*;
 
     fn ledger(late: u64) -> Ledger {
-        let counts = OutputLedger { taken: 5, filtered: 2, late };
+        let counts = OutputLedger {
+            taken: 5,
+            filtered: 2,
+            late,
+        };
         Ledger {
             read: 10,
             bad: 1,

@@ -14,12 +14,15 @@
 //! - [`storage`] is the directory or bucket under sinks and checkpoints.
 //! - [`runtime`] is the threads that carry an event along this way.
 //!
-//! [`units`], [`rows`], [`ledger`] and [`clock`] are the words they share.
+//! [`connect`] turns a pipeline file's words into real connectors and sinks; [`kafka`] is what Kafka
+//! sources and sinks share; [`units`], [`rows`], [`ledger`] and [`clock`] are the words they all share.
 
 pub mod checkpoint;
 pub mod clock;
+pub mod connect;
 pub mod dead_letter;
 pub mod decode;
+pub mod kafka;
 pub mod late;
 pub mod ledger;
 pub mod rows;

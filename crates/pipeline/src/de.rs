@@ -67,8 +67,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'de> {
             Kind::Float(number) => visitor.visit_f64(*number),
             Kind::Bool(value) => visitor.visit_bool(*value),
             Kind::Array(items) => visitor.visit_seq(Items(items.iter())),
-            Kind::Table(entries) => visitor.visit_map(Fields::new(entries, &[])),
-            Kind::Broken => Err(Mismatch),
+            Kind::Table(_) | Kind::Broken => Err(Mismatch),
         }
     }
 
@@ -186,7 +185,7 @@ impl<'de> Fields<'de> {
             entries: entries.iter(),
             absent: absent.into_iter(),
             current: None,
-            skip_tag: !fields.is_empty() && !fields.contains(&TAG),
+            skip_tag: !fields.contains(&TAG),
         }
     }
 }

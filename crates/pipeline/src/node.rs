@@ -125,8 +125,17 @@ impl Node {
 /// Parses TOML as far as it can be parsed; syntax errors become problems.
 pub(crate) fn parse(text: &str, problems: &mut Problems) -> Node {
     let (table, errors) = DeTable::parse_recoverable(text);
+    let mut last_line = None;
     for error in errors {
         let span = error.span().map_or_else(Span::default, Span::from);
+        // What follows on the same line is mostly a consequence.
+        let line = text
+            .get(..span.start)
+            .map(|before| before.matches('\n').count());
+        if line.is_some() && line == last_line {
+            continue;
+        }
+        last_line = line;
         problems.push(
             Diagnostic::error("syntax", span, format!("not TOML: {}", error.message()))
                 .label("cannot be read from here"),
@@ -168,6 +177,8 @@ impl Builder<'_> {
     fn value(&mut self, value: Spanned<DeValue<'_>>) -> Node {
         let span = Span::from(value.span());
         let kind = match value.into_inner() {
+            // The parser's stand-in for a value it could not read, which is a syntax error.
+            DeValue::Integer(_) if span.start == span.end => Kind::Broken,
             DeValue::String(string) => Kind::Str(Text {
                 verbatim_at: verbatim(self.text, span, &string),
                 value: string.into_owned(),

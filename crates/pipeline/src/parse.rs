@@ -79,7 +79,7 @@ fn shadows(text: &str, problems: &Problems) -> Vec<Span> {
 
 /// Whether a problem may be nothing but the consequence of a syntax error.
 fn is_in_doubt(diagnostic: &Diagnostic, shadows: &[Span]) -> bool {
-    diagnostic.code != "syntax"
+    !matches!(diagnostic.code, "syntax" | "bad-structure")
         && (diagnostic.code.starts_with("missing-")
             || shadows.iter().any(|shadow| {
                 diagnostic.span.start <= shadow.end && shadow.start <= diagnostic.span.end

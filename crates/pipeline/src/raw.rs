@@ -136,7 +136,7 @@ pub(crate) struct RawGeneratorSource {
     pub(crate) rate: Field<f64>,
     /// Number of devices.
     #[serde(default)]
-    #[schemars(range(min = 1), extend("default" = DEFAULT_DEVICES))]
+    #[schemars(range(min = 1, max = 100_000_000), extend("default" = DEFAULT_DEVICES))]
     pub(crate) devices: Field<u32>,
     /// Seed; the same seed gives the same events.
     #[serde(default)]
@@ -457,7 +457,7 @@ pub(crate) struct RawEngine {
 /// A Kafka client property, or several that share the start of their name: `a.b = 1` is a table
 /// in TOML and means the same as `"a.b" = 1`.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[schemars(untagged)]
+#[schemars(untagged, title = "string, number or boolean")]
 pub(crate) enum RawProperty {
     /// A value.
     #[serde(rename = "$scalar")]

@@ -42,7 +42,11 @@ pub(crate) fn resolve(mut schema: &Value) -> &Value {
     schema
 }
 
-/// Drops what is about Rust and not about the file: integer widths, and line breaks of comments.
+/// How the names of the structs in [`crate::raw`] begin.
+const PREFIX: &str = "Raw";
+
+/// Drops what is about Rust and not about the file: integer widths, line breaks of comments, and
+/// the prefix of the structs' names.
 fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
@@ -58,6 +62,15 @@ fn tidy(schema: &mut Value) {
                     .map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "))
                     .collect::<Vec<_>>()
                     .join("\n\n");
+            }
+            if let Some(Value::String(reference)) = map.get_mut("$ref") {
+                *reference = reference.replace(&format!("/{PREFIX}"), "/");
+            }
+            if let Some(Value::Object(definitions)) = map.get_mut("$defs") {
+                *definitions = std::mem::take(definitions)
+                    .into_iter()
+                    .map(|(name, schema)| (name.trim_start_matches(PREFIX).to_owned(), schema))
+                    .collect();
             }
             map.values_mut().for_each(tidy);
         }

@@ -142,11 +142,10 @@ impl<'a> Parser<'a> {
 
     fn unknown(&self, token: Range<usize>, name: &str) -> Misread {
         let help = match name {
-            "TINYINT" | "BYTE" | "SMALLINT" | "SHORT" => Some("INT"),
+            "TINYINT" | "BYTE" | "SMALLINT" | "SHORT" | "INT32" | "INT4" => Some("INT"),
             "CHAR" | "VARCHAR" | "TEXT" | "UUID" | "JSON" | "VARIANT" => Some("STRING"),
             "BOOL" => Some("BOOLEAN"),
             "INT64" | "INT8" | "UINT64" => Some("BIGINT"),
-            "INT32" | "INT4" => Some("INT"),
             "FLOAT64" | "FLOAT8" | "NUMBER" => Some("DOUBLE"),
             "FLOAT32" | "FLOAT4" => Some("FLOAT"),
             "DATETIME" | "TIMESTAMPTZ" | "TIMESTAMP_NTZ" => Some("TIMESTAMP"),

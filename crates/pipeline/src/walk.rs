@@ -16,6 +16,7 @@ use crate::suggest::{closest, list};
 pub(crate) fn check(file: &mut Node, problems: &mut Problems) {
     let top = Place {
         path: String::new(),
+        key: String::new(),
         name: Span::default(),
     };
     Walker { problems }.value(file, root(), &top);
@@ -29,6 +30,8 @@ struct Walker<'a> {
 struct Place {
     /// Dotted path; empty for the file itself.
     path: String,
+    /// The last key of it.
+    key: String,
     /// The key under which the value stands.
     name: Span,
 }
@@ -42,6 +45,7 @@ impl Place {
             } else {
                 format!("{}.{key}", self.path)
             },
+            key: key.clone(),
             name: entry.key.span,
         }
     }
@@ -52,10 +56,6 @@ impl Place {
         } else {
             format!("[{}]", self.path)
         }
-    }
-
-    fn key(&self) -> &str {
-        self.path.rsplit('.').next().unwrap_or_default()
     }
 }
 
@@ -74,7 +74,8 @@ impl Walker<'_> {
         if schema.get("type").is_none()
             && let Some(options) = schema.get("anyOf").and_then(Value::as_array)
         {
-            return self.any_of(node, options, place);
+            let title = schema.get("title").and_then(Value::as_str);
+            return self.any_of(node, options, title, place);
         }
         if !accepts(schema, node) {
             return self.wrong_type(node, &expected(schema), place);
@@ -93,21 +94,25 @@ impl Walker<'_> {
         }
     }
 
-    fn any_of(&mut self, node: &mut Node, options: &[Value], place: &Place) {
+    fn any_of(&mut self, node: &mut Node, options: &[Value], title: Option<&str>, place: &Place) {
         let chosen = options.iter().find(|option| {
             let option = resolve(option);
             accepts(option, node)
         });
-        match chosen {
-            Some(option) => self.value(node, option, place),
+        if let Some(option) = chosen {
+            return self.value(node, option, place);
+        }
+        let expected = match title {
+            Some(title) => format!("a {title}"),
             None => {
                 let names: Vec<String> = options
                     .iter()
                     .map(|option| expected(resolve(option)))
                     .collect();
-                self.wrong_type(node, &names.join(" or "), place);
+                names.join(" or ")
             }
-        }
+        };
+        self.wrong_type(node, &expected, place);
     }
 
     fn wrong_type(&mut self, node: &mut Node, expected: &str, place: &Place) {
@@ -116,7 +121,7 @@ impl Walker<'_> {
             Diagnostic::error(
                 "wrong-type",
                 node.span,
-                format!("`{}` takes {expected}, not {found}", place.key()),
+                format!("`{}` takes {expected}, not {found}", place.key),
             )
             .label(format!("expected {expected}"))
             .maybe_help(type_help(node, expected)),
@@ -137,7 +142,7 @@ impl Walker<'_> {
             Diagnostic::error(
                 "unknown-value",
                 node.span,
-                format!("`{}` does not take {}", place.key(), text.shown()),
+                format!("`{}` does not take {}", place.key, text.shown()),
             )
             .label(format!("expected {}", list(words.iter().copied(), "or")))
             .maybe_help(help),
@@ -166,6 +171,7 @@ impl Walker<'_> {
         };
         let tag_place = Place {
             path: format!("{}.{TAG}", place.path),
+            key: TAG.to_owned(),
             name: tag.key.span,
         };
         self.word(&mut tag.node, &words, &tag_place);
@@ -185,40 +191,43 @@ impl Walker<'_> {
     }
 
     fn table(&mut self, node: &mut Node, schema: &Value, place: &Place, tag: Option<&str>) {
-        // A tagged variant refers to a shared definition or has its keys beside the tag.
-        let definition = resolve(schema);
-        let properties = |key: &str| property(schema, key).or_else(|| property(definition, key));
+        let properties = |key: &str| property(schema, key);
         let Kind::Table(entries) = &mut node.kind else {
             return;
         };
-        let names: Vec<&str> = keys(schema).chain(keys(definition)).collect();
-        let others = definition
+        // The tag of a tagged table has been looked at already.
+        let is_tag = |name: &str| tag.is_some() && name == TAG;
+        let names: Vec<&str> = keys(schema).filter(|name| !is_tag(name)).collect();
+        let others = schema
             .get("additionalProperties")
             .filter(|others| others.is_object());
+        let mut meant = Vec::new();
         entries.retain_mut(|entry| {
             let child = place.child(entry);
             if let Some(schema) = properties(&entry.key.name).or(others) {
                 self.value(&mut entry.node, schema, &child);
                 true
             } else {
-                let candidates = names.iter().copied().filter(|name| *name != TAG);
-                self.unknown_key(entry, candidates, definition, place, tag);
+                meant.extend(closest(&entry.key.name, names.iter().copied()));
+                self.unknown_key(entry, &names, schema, place, tag);
                 false
             }
         });
-        for name in required(schema).chain(required(definition)) {
-            if name != TAG && entries.iter().all(|entry| entry.key.name != name) {
+        for name in required(schema) {
+            // A key that is there in another spelling has been reported as that.
+            let there = meant.contains(&name) || entries.iter().any(|entry| entry.key.name == name);
+            if !is_tag(name) && !there {
                 self.missing_key(name, properties(name), place);
             }
         }
-        self.not_empty(node, definition, place);
+        self.not_empty(node, schema, place);
     }
 
-    fn unknown_key<'k>(
+    fn unknown_key(
         &mut self,
         entry: &Entry,
-        names: impl Iterator<Item = &'k str> + Clone,
-        definition: &Value,
+        names: &[&str],
+        schema: &Value,
         place: &Place,
         tag: Option<&str>,
     ) {
@@ -227,12 +236,12 @@ impl Walker<'_> {
             Some(tag) => format!("{} (type `{tag}`)", place.table()),
             None => place.table(),
         };
-        let help = closest(&entry.key.name, names.clone())
+        let help = closest(&entry.key.name, names.iter().copied())
             .map(|name| format!("did you mean `{name}`?"))
-            .or_else(|| belongs_below(&entry.key.name, definition, place))
-            .unwrap_or_else(|| match names.clone().count() {
-                0 => "it takes no keys".to_owned(),
-                _ => format!("it takes {}", list(names, "and")),
+            .or_else(|| belongs_below(&entry.key.name, schema, place))
+            .unwrap_or_else(|| match names {
+                [] => "it takes no other keys".to_owned(),
+                _ => format!("it takes {}", list(names.iter().copied(), "and")),
             });
         self.problems.push(
             Diagnostic::error(
@@ -311,7 +320,7 @@ impl Walker<'_> {
             Diagnostic::error(
                 "out-of-range",
                 node.span,
-                format!("`{}` is out of range", place.key()),
+                format!("`{}` is out of range", place.key),
             )
             .label(format!("expected {limits}")),
         );
@@ -448,8 +457,8 @@ fn type_help(node: &Node, expected: &str) -> Option<String> {
 }
 
 /// If a table below takes the key, says so.
-fn belongs_below(key: &str, definition: &Value, place: &Place) -> Option<String> {
-    let properties = definition.get("properties")?.as_object()?;
+fn belongs_below(key: &str, schema: &Value, place: &Place) -> Option<String> {
+    let properties = schema.get("properties")?.as_object()?;
     let (below, _) = properties.iter().find(|(_, schema)| {
         let schema = resolve(schema);
         let variants = schema.get("oneOf").and_then(Value::as_array);

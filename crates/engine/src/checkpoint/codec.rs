@@ -38,8 +38,7 @@ pub fn encode_manifest(manifest: &Manifest) -> Result<Vec<u8>, CodecError> {
         serde_json::to_vec_pretty(manifest).map_err(|e| CodecError::Damaged(e.to_string()))?;
     json.push(b'\n');
     let crc = crc32fast::hash(&json);
-    let mut bytes =
-        format!("{MAGIC} {FORMAT} crc32={crc:08x} bytes={}\n", json.len()).into_bytes();
+    let mut bytes = format!("{MAGIC} {FORMAT} crc32={crc:08x} bytes={}\n", json.len()).into_bytes();
     bytes.extend_from_slice(&json);
     Ok(bytes)
 }
@@ -54,13 +53,18 @@ pub fn decode_manifest(bytes: &[u8]) -> Result<Manifest, CodecError> {
     if words.next() != Some(MAGIC) {
         return Err(damaged("not a Floodmark checkpoint"));
     }
-    let format: u32 =
-        words.next().and_then(|w| w.parse().ok()).ok_or_else(|| damaged("no format number"))?;
+    let format: u32 = words
+        .next()
+        .and_then(|w| w.parse().ok())
+        .ok_or_else(|| damaged("no format number"))?;
     if format > FORMAT {
         return Err(CodecError::Newer { found: format });
     }
     let value = |word: Option<&str>, key: &str| -> Option<String> {
-        word?.strip_prefix(key)?.strip_prefix('=').map(str::to_owned)
+        word?
+            .strip_prefix(key)?
+            .strip_prefix('=')
+            .map(str::to_owned)
     };
     let crc = value(words.next(), "crc32").and_then(|v| u32::from_str_radix(&v, 16).ok());
     let length = value(words.next(), "bytes").and_then(|v| v.parse::<usize>().ok());

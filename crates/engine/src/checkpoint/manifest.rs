@@ -22,6 +22,10 @@ pub struct Manifest {
     /// A name for that instance, unique among all that ever ran: tells one's own write from
     /// another's after a lost response.
     pub instance: String,
+    /// The instance that wrote the first checkpoint of this chain. Marks that sinks leave outside
+    /// (Kafka cursors and stamps) count only within one lineage: a pipeline that starts over with a
+    /// new checkpoint path sends its rows again.
+    pub lineage: String,
     /// Wall clock at the barrier, milliseconds since the epoch.
     pub created_ms: i64,
     /// Version of Floodmark that wrote it.
@@ -114,7 +118,10 @@ impl Manifest {
         for (name, source) in &self.sources {
             source.ledger.check(name).map_err(|e| e.to_string())?;
         }
-        let chunks = self.windows.values().flat_map(|w| w.open.values().flatten());
+        let chunks = self
+            .windows
+            .values()
+            .flat_map(|w| w.open.values().flatten());
         let mut referred: BTreeSet<&str> = chunks.map(|c| c.file.as_str()).collect();
         referred.extend(self.sinks.values().filter_map(|s| s.carried.as_deref()));
         let listed: BTreeSet<&str> = self.files.keys().map(String::as_str).collect();

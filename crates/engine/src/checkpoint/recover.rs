@@ -35,12 +35,18 @@ pub enum Decision {
 
 /// Decides how to go on from the newest manifest.
 pub fn decide(newest: Option<Manifest>, expected: &Expected) -> Decision {
-    let Some(manifest) = newest else { return Decision::Start };
+    let Some(manifest) = newest else {
+        return Decision::Start;
+    };
     let differences = differences(&manifest, expected);
     if !differences.is_empty() {
         return Decision::Incompatible { differences };
     }
-    if manifest.sinks.values().any(|sink| !sink.work.is_null() || sink.carried.is_some()) {
+    if manifest
+        .sinks
+        .values()
+        .any(|sink| !sink.work.is_null() || sink.carried.is_some())
+    {
         Decision::ReplayCommit(Box::new(manifest))
     } else {
         Decision::Resume(Box::new(manifest))
@@ -105,7 +111,10 @@ mod tests {
             fired: None,
             ledger: crate::ledger::Ledger::default(),
         };
-        let window = WindowState { fingerprint: "f1".into(), open: BTreeMap::new() };
+        let window = WindowState {
+            fingerprint: "f1".into(),
+            open: BTreeMap::new(),
+        };
         let sink = SinkState {
             epoch: Epoch(7),
             work: serde_json::Value::Null,
@@ -117,6 +126,7 @@ mod tests {
             epoch: Epoch(7),
             generation: Generation(2),
             instance: "i".into(),
+            lineage: "i".into(),
             created_ms: 0,
             version: "0".into(),
             sources: [("s".into(), source)].into(),
@@ -149,34 +159,57 @@ mod tests {
 
     #[test]
     fn a_checkpoint_without_work_is_resumed() {
-        assert!(matches!(decide(Some(manifest()), &expected()), Decision::Resume(_)));
+        assert!(matches!(
+            decide(Some(manifest()), &expected()),
+            Decision::Resume(_)
+        ));
     }
 
     #[test]
     fn a_checkpoint_with_work_has_it_committed_again() {
         let mut found = manifest();
         found.sinks.get_mut("w").unwrap().work = serde_json::json!([1]);
-        assert!(matches!(decide(Some(found), &expected()), Decision::ReplayCommit(_)));
+        assert!(matches!(
+            decide(Some(found), &expected()),
+            Decision::ReplayCommit(_)
+        ));
     }
 
     #[test]
     fn another_pipelines_checkpoint_is_refused() {
-        let expected = Expected { pipeline: "q".into(), ..expected() };
+        let expected = Expected {
+            pipeline: "q".into(),
+            ..expected()
+        };
         assert!(refused(manifest(), &expected).contains("belongs to pipeline 'p'"));
     }
 
     #[test]
     fn a_query_may_change_only_while_no_window_is_open() {
-        let expected = Expected { windows: [("w".into(), "f2".into())].into(), ..expected() };
-        assert!(matches!(decide(Some(manifest()), &expected), Decision::Resume(_)));
+        let expected = Expected {
+            windows: [("w".into(), "f2".into())].into(),
+            ..expected()
+        };
+        assert!(matches!(
+            decide(Some(manifest()), &expected),
+            Decision::Resume(_)
+        ));
         let mut found = manifest();
-        found.windows.get_mut("w").unwrap().open.insert(EventMicros(0), Vec::new());
+        found
+            .windows
+            .get_mut("w")
+            .unwrap()
+            .open
+            .insert(EventMicros(0), Vec::new());
         assert!(refused(found, &expected).contains("was changed while 1 of its windows are open"));
     }
 
     #[test]
     fn another_topic_is_refused() {
-        let expected = Expected { sources: [("s".into(), "topic u".into())].into(), ..expected() };
+        let expected = Expected {
+            sources: [("s".into(), "topic u".into())].into(),
+            ..expected()
+        };
         assert!(refused(manifest(), &expected).contains("it is now topic u"));
     }
 
@@ -184,7 +217,10 @@ mod tests {
     fn a_sink_with_work_must_still_exist() {
         let mut found = manifest();
         found.sinks.get_mut("w").unwrap().work = serde_json::json!([1]);
-        let expected = Expected { sinks: Vec::new(), ..expected() };
+        let expected = Expected {
+            sinks: Vec::new(),
+            ..expected()
+        };
         assert!(refused(found, &expected).contains("still has work to commit"));
     }
 }

@@ -84,27 +84,37 @@ fn epoch_of(name: &str) -> Option<Epoch> {
 impl CheckpointStore {
     /// Checkpoints in `store`, of which the newest `retain` are kept (at least one).
     pub fn new(store: Store, retain: usize) -> Self {
-        Self { store, retain: retain.max(1), kept: BTreeMap::new() }
+        Self {
+            store,
+            retain: retain.max(1),
+            kept: BTreeMap::new(),
+        }
     }
 
     /// The newest checkpoint. A damaged one is an error, never skipped for an older one: that
     /// would repeat what has been made visible.
     pub async fn newest(&mut self) -> Result<Option<Manifest>, CheckpointError> {
         let epochs: BTreeSet<Epoch> = self.manifests().await?.into_iter().collect();
-        let Some(newest) = epochs.last() else { return Ok(None) };
+        let Some(newest) = epochs.last() else {
+            return Ok(None);
+        };
         let manifest = self.read(*newest).await?;
         let older = epochs.iter().rev().skip(1).take(self.retain);
         for epoch in older {
             let files = self.read(*epoch).await?.files.into_keys().collect();
             self.kept.insert(*epoch, files);
         }
-        self.kept.insert(*newest, manifest.files.keys().cloned().collect());
+        self.kept
+            .insert(*newest, manifest.files.keys().cloned().collect());
         Ok(Some(manifest))
     }
 
     async fn manifests(&self) -> Result<Vec<Epoch>, StorageError> {
         let entries = self.store.list(MANIFESTS).await?;
-        Ok(entries.iter().filter_map(|entry| epoch_of(&entry.name)).collect())
+        Ok(entries
+            .iter()
+            .filter_map(|entry| epoch_of(&entry.name))
+            .collect())
     }
 
     async fn read(&self, epoch: Epoch) -> Result<Manifest, CheckpointError> {
@@ -132,7 +142,8 @@ impl CheckpointStore {
         match self.store.put_new(&name, Bytes::from(bytes)).await? {
             PutNew::Exists => Ok(Stored::Taken),
             PutNew::Created => {
-                self.kept.insert(manifest.epoch, manifest.files.keys().cloned().collect());
+                self.kept
+                    .insert(manifest.epoch, manifest.files.keys().cloned().collect());
                 Ok(Stored::Ours)
             }
         }
@@ -145,10 +156,14 @@ impl CheckpointStore {
         expected: &StateFile,
     ) -> Result<Vec<RecordBatch>, CheckpointError> {
         let Some(bytes) = self.store.get(name).await? else {
-            return Err(CheckpointError::Missing { name: name.to_owned() });
+            return Err(CheckpointError::Missing {
+                name: name.to_owned(),
+            });
         };
-        let unusable =
-            |source| CheckpointError::Unusable { name: name.to_owned(), source };
+        let unusable = |source| CheckpointError::Unusable {
+            name: name.to_owned(),
+            source,
+        };
         if bytes.len() as u64 != expected.bytes || crc32fast::hash(&bytes) != expected.crc32 {
             let what = "its length or checksum is not what the manifest says".to_owned();
             return Err(unusable(CodecError::Damaged(what)));
@@ -160,13 +175,20 @@ impl CheckpointStore {
     /// to. State files of epochs after the newest are left alone: they may be another
     /// instance's, whose manifest is on its way.
     pub async fn collect_garbage(&mut self) -> Result<usize, CheckpointError> {
-        let Some(newest) = self.kept.keys().next_back().copied() else { return Ok(0) };
+        let Some(newest) = self.kept.keys().next_back().copied() else {
+            return Ok(0);
+        };
         while self.kept.len() > self.retain {
             self.kept.pop_first();
         }
         let oldest = self.kept.keys().next().copied().unwrap_or(newest);
         let mut deleted = 0;
-        for epoch in self.manifests().await?.into_iter().filter(|epoch| *epoch < oldest) {
+        for epoch in self
+            .manifests()
+            .await?
+            .into_iter()
+            .filter(|epoch| *epoch < oldest)
+        {
             self.store.delete(&manifest_name(epoch)).await?;
             deleted += 1;
         }

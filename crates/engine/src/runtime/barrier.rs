@@ -115,7 +115,7 @@ impl Frozen {
     }
 }
 
-/// A manifest without content.
+/// A manifest without content, the first of a lineage of its own.
 pub(super) fn blank(
     pipeline: &str,
     epoch: Epoch,
@@ -128,6 +128,7 @@ pub(super) fn blank(
         epoch,
         generation,
         instance: instance.to_owned(),
+        lineage: instance.to_owned(),
         created_ms,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         sources: BTreeMap::<String, SourceState>::new(),

@@ -22,7 +22,7 @@ use crate::checkpoint::{
 use crate::clock::Clock;
 use crate::ledger::{Ledger, OutputLedger};
 use crate::sink::{CommitPermit, Committed, OutputRows};
-use crate::sql::{OutputKind, Plan};
+use crate::sql::{OutputKind, Plan, WindowSize};
 use crate::units::{Epoch, EventMicros, Generation, Offset, OutputId, Partition, SourceId};
 use crate::watermark::{Observation, Watermark, WatermarkTracker};
 use crate::window::{OpenWindows, WindowError};
@@ -121,6 +121,7 @@ struct Closing {
 pub(super) struct CheckpointRun {
     /// Away while a task uses it.
     store: Option<Box<CheckpointStore>>,
+    lineage: String,
     pub(super) generation: Generation,
     /// Newest durable epoch.
     pub(super) epoch: Epoch,
@@ -171,6 +172,7 @@ impl CheckpointRun {
     fn new(claimed: &Manifest, store: Box<CheckpointStore>, now: Duration) -> Self {
         Self {
             store: Some(store),
+            lineage: claimed.lineage.clone(),
             generation: claimed.generation,
             epoch: claimed.epoch,
             files: claimed.files.clone(),
@@ -343,11 +345,11 @@ impl Coordinator {
         Ok(())
     }
 
-    fn windowed(&self, source: SourceId) -> impl Iterator<Item = (OutputId, i64)> + '_ {
+    fn windowed(&self, source: SourceId) -> impl Iterator<Item = (OutputId, WindowSize)> + '_ {
         self.plan.outputs.iter().enumerate().filter_map(move |(index, output)| {
             match &output.kind {
                 OutputKind::Windowed(plan) if output.source == source => {
-                    Some((OutputId(index), plan.size.micros()))
+                    Some((OutputId(index), plan.size))
                 }
                 _ => None,
             }
@@ -362,7 +364,7 @@ impl Coordinator {
                 .filter_map(|worker| worker.lanes.get(&source))
                 .flat_map(LaneView::open_panes)
                 .filter(|(id, _)| *id == output)
-                .map(|(_, start)| crate::window::window_end(start, size));
+                .map(|(_, start)| size.end(start));
             let here = self.open.get(&output).and_then(OpenWindows::last_end);
             in_workers.chain(here).max()
         });
@@ -373,7 +375,7 @@ impl Coordinator {
     fn passes_a_window_end(&self, source: SourceId, watermark: Watermark) -> bool {
         let fired = self.sources[source.0].fired;
         self.windowed(source).any(|(_, size)| {
-            let ends_before = |w: Watermark| w.0.saturating_mul(1_000).div_euclid(size);
+            let ends_before = |w: Watermark| w.0.saturating_mul(1_000).div_euclid(size.micros());
             fired.is_none_or(|fired| ends_before(watermark) > ends_before(fired))
         })
     }
@@ -521,7 +523,8 @@ impl Coordinator {
     ) -> Result<Frozen, EngineError> {
         let generation = self.checkpoint.generation;
         let now = self.clock.wall_ms();
-        let manifest = blank(&self.pipeline.name, epoch, generation, &self.instance, now);
+        let mut manifest = blank(&self.pipeline.name, epoch, generation, &self.instance, now);
+        manifest.lineage.clone_from(&self.checkpoint.lineage);
         let known = self.checkpoint.files.clone();
         let mut frozen = Frozen { manifest, states: BTreeMap::new(), known };
         for source in &self.sources {

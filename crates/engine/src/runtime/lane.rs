@@ -472,7 +472,7 @@ fn late_batch(
         .collect::<Vec<_>>()
         .into();
     let whole = arrow::compute::take_record_batch(&source_rows.batch, &positions)?;
-    let json = crate::sink::json::rows_to_strings(&whole)?;
+    let json = crate::sink::kafka::json::to_strings(&whole)?;
     let topic = |p: i32| topics.get(&Partition(p)).cloned().unwrap_or_default();
     crate::late::batch(output, late, window_end, topic, &json)
 }

@@ -42,7 +42,7 @@ mod worker;
 
 pub use coordinator::{Finished, run};
 pub use error::EngineError;
-pub use start::{Parts, SinkFactory, SinkSlot};
+pub use start::{Parts, SinkContext, SinkFactory, SinkSlot};
 pub use status::{
     CheckpointStatus, OutputStatus, PartitionStatus, Phase, SourceStatus, Status, StatusBoard,
 };

@@ -32,14 +32,21 @@ pub enum SinkSlot {
     Late,
 }
 
+/// The run that a sink is opened for.
+#[derive(Debug, Clone)]
+pub struct SinkContext {
+    /// Its fencing token.
+    pub generation: Generation,
+    /// The chain of checkpoints it continues (see [`Manifest::lineage`]).
+    pub lineage: String,
+    /// Its name.
+    pub instance: String,
+}
+
 /// Opens sinks. Called after the checkpoint was claimed, so that opening may fence predecessors.
 pub trait SinkFactory: Send {
-    /// Opens a sink for an instance with this fencing token.
-    fn open(
-        &mut self,
-        slot: SinkSlot,
-        generation: Generation,
-    ) -> Result<Box<dyn Sink>, SinkError>;
+    /// Opens a sink.
+    fn open(&mut self, slot: SinkSlot, run: &SinkContext) -> Result<Box<dyn Sink>, SinkError>;
 }
 
 /// What a run is made of; everything that touches the outside comes in here.
@@ -241,6 +248,7 @@ fn claim(
         manifest.sources.insert(source.name.clone(), state);
     }
     if let Some(found) = found {
+        manifest.lineage.clone_from(&found.lineage);
         manifest.windows.clone_from(&found.windows);
         manifest.sinks.clone_from(&found.sinks);
         manifest.files.clone_from(&found.files);
@@ -261,7 +269,12 @@ fn open_sink(
     state: Option<&SinkState>,
 ) -> Result<StartedSink, EngineError> {
     let failed = |source| EngineError::Sink { sink: name.clone(), source };
-    let mut sink = parts.sinks.open(slot, claimed.generation).map_err(failed)?;
+    let run = SinkContext {
+        generation: claimed.generation,
+        lineage: claimed.lineage.clone(),
+        instance: parts.instance.clone(),
+    };
+    let mut sink = parts.sinks.open(slot, &run).map_err(failed)?;
     let mut committed = Committed::default();
     if let Some(state) = state {
         committed = state.committed;
@@ -298,7 +311,7 @@ fn open_windows(
         let OutputKind::Windowed(plan) = &output.kind else { continue };
         let failed =
             |source| EngineError::Window { output: output.name.clone(), source };
-        let mut open = OpenWindows::new(Arc::new(plan.clone())).map_err(failed)?;
+        let mut open = OpenWindows::new(Arc::new(plan.as_ref().clone())).map_err(failed)?;
         let stored = claimed.windows.get(&output.name).map(|state| &state.open);
         for (start, chunks) in stored.into_iter().flatten() {
             for chunk in chunks {

@@ -162,7 +162,7 @@ fn lane(
             OutputKind::Stateless => BranchEnd::Stateless(sinks[index].queue.clone()),
             OutputKind::Windowed(window) => {
                 let fired = source.restored.fired;
-                let operator = WindowOperator::new(Arc::new(window.clone()), fired)
+                let operator = WindowOperator::new(Arc::new(window.as_ref().clone()), fired)
                     .map_err(|e| EngineError::Window { output: output.name.clone(), source: e })?;
                 let size = window.size;
                 BranchEnd::Windowed { operator, window_end: Box::new(move |s| size.end(s)) }

@@ -14,6 +14,9 @@
 //! `write`, `poll`, and for each epoch `pre_commit` followed by `commit`; rows written between the
 //! two belong to the next epoch. A sink that is dropped without `commit` leaves nothing visible.
 
+pub mod kafka;
+pub mod parquet;
+
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -108,6 +111,11 @@ pub trait Sink: Send {
     /// the last report, transactions committed inside `write` and `pre_commit` included, and how
     /// long until it wants to be called again (`None`: not before the next call).
     fn poll(&mut self) -> Result<(Committed, Option<Duration>), SinkError>;
+
+    /// Says where the rows written so far end: the sources' next offsets, as JSON. For sinks that
+    /// stamp what they write; called before each `pre_commit`, and before the first `write` with
+    /// where the sources begin.
+    fn describe_offsets(&mut self, _offsets: &str) {}
 
     /// Makes all rows written so far durable but, for sinks that go with the checkpoint, invisible.
     /// `last` is true when the pipeline ends: nothing may stay open.

@@ -7,6 +7,8 @@
 //! A reader starts each partition at the next offset it is told; it never chooses another one by
 //! itself. A position that does not exist any more is [`SourceError::LostPosition`].
 
+pub mod kafka;
+
 use std::time::Duration;
 
 use crate::units::{Offset, Partition};

@@ -7,7 +7,6 @@
 //! Hidden files are named `.<final name>.<random>.staged`: the dot keeps them from Spark, `*`
 //! patterns and `ls`, the ending keeps them from every `*.parquet` pattern.
 
-use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -158,12 +157,12 @@ impl LocalStore {
         &self,
         directory: &str,
         before: SystemTime,
-        keep: HashSet<String>,
+        doomed: impl Fn(&str) -> bool + Send + 'static,
     ) -> Result<usize, Cause> {
         self.run(directory, move |store, directory| {
             let mut removed = 0;
             store.walk(directory, &mut |name, metadata| {
-                let leftover = published_name(&name).is_some_and(|name| !keep.contains(&name));
+                let leftover = published_name(&name).is_some_and(|name| doomed(&name));
                 if leftover && metadata.modified()? < before {
                     match fs::remove_file(store.root.join(&name)) {
                         Ok(()) => removed += 1,
@@ -295,6 +294,10 @@ impl LocalWriter {
             file.write_all(&bytes)
         })
         .await
+    }
+
+    pub(super) fn buffered(&self) -> usize {
+        self.buffer.len()
     }
 
     pub(super) async fn finish(mut self) -> Result<Place, Cause> {

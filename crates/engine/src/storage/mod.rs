@@ -22,7 +22,6 @@
 //! after some days. They cost space and are never visible. Hidden files of dead instances are
 //! removed by [`Store::clean_leftovers`].
 
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -367,18 +366,18 @@ impl Store {
         }
     }
 
-    /// Removes hidden files under a directory that were last written before `before`, except the
-    /// staged ones in `keep` (by their published names). Returns how many. In a bucket there is
-    /// nothing that could be listed; see the module.
+    /// Removes hidden files under a directory that were last written before `before` and whose
+    /// published names `doomed` accepts. Returns how many. In a bucket there is nothing that could
+    /// be listed; see the module.
     pub async fn clean_leftovers(
         &self,
         directory: &str,
         before: SystemTime,
-        keep: HashSet<String>,
+        doomed: impl Fn(&str) -> bool + Send + 'static,
     ) -> Result<usize, StorageError> {
         match &self.inner.backend {
             Backend::Local(local) => local
-                .clean(directory, before, keep)
+                .clean(directory, before, doomed)
                 .await
                 .map_err(|cause| cause.during(self.attempted("cleaning", directory))),
             Backend::Object(_) => Ok(0),
@@ -464,6 +463,14 @@ impl StageWriter {
     /// Bytes written.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Bytes that it holds in memory until there are enough to send.
+    pub fn buffered(&self) -> usize {
+        match &self.writer {
+            Writer::Local(writer) => writer.buffered(),
+            Writer::Object(writer) => writer.buffered(),
+        }
     }
 
     /// Makes everything written durable.

@@ -11,6 +11,7 @@ use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::error::{self, Cause, Trouble};
@@ -19,8 +20,8 @@ use super::{Entry, Place, Replace};
 /// Bytes of an upload's part; S3 wants at least 5 MiB of all but the last.
 const PART_BYTES: usize = 8 << 20;
 
-/// Parts of one upload on their way at a time.
-const PARTS_IN_FLIGHT: usize = 3;
+/// Parts of one store's uploads on their way at a time; with `PART_BYTES` the bound of its memory.
+const PARTS_IN_FLIGHT: usize = 6;
 
 /// S3's limit of parts.
 const MAX_PARTS: usize = 10_000;
@@ -34,6 +35,7 @@ impl<T: ObjectStore + MultipartStore> Client for T {}
 pub(super) struct ObjectBackend {
     client: Arc<dyn Client>,
     prefix: String,
+    parts: Arc<Semaphore>,
 }
 
 impl ObjectBackend {
@@ -41,6 +43,7 @@ impl ObjectBackend {
         Self {
             client,
             prefix: prefix.trim_matches('/').to_owned(),
+            parts: Arc::new(Semaphore::new(PARTS_IN_FLIGHT)),
         }
     }
 
@@ -140,6 +143,7 @@ impl ObjectBackend {
                 path,
             },
             runtime: Handle::current(),
+            permits: Arc::clone(&self.parts),
             buffer: BytesMut::new(),
             parts: Vec::new(),
             in_flight: JoinSet::new(),
@@ -215,6 +219,7 @@ struct Upload {
 pub(super) struct UploadWriter {
     upload: Upload,
     runtime: Handle,
+    permits: Arc<Semaphore>,
     buffer: BytesMut,
     /// Entity tag of each part begun; empty until it has arrived.
     parts: Vec<String>,
@@ -230,6 +235,10 @@ impl UploadWriter {
             self.send(part).await?;
         }
         Ok(())
+    }
+
+    pub(super) fn buffered(&self) -> usize {
+        self.buffer.len()
     }
 
     pub(super) async fn finish(mut self) -> Result<Place, Cause> {
@@ -249,9 +258,6 @@ impl UploadWriter {
     }
 
     async fn send(&mut self, bytes: Bytes) -> Result<(), Cause> {
-        if self.in_flight.len() >= PARTS_IN_FLIGHT {
-            self.await_one().await?;
-        }
         let index = self.parts.len();
         if index == MAX_PARTS {
             return Err(Cause::Other(Trouble::Misconfigured {
@@ -260,8 +266,12 @@ impl UploadWriter {
             }));
         }
         self.parts.push(String::new());
+        let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
+            return Err(shutting_down());
+        };
         let upload = self.upload.clone();
         self.in_flight.spawn(async move {
+            let _permit = permit;
             let Upload { client, path, id } = upload;
             let sent = client
                 .put_part(&path, &id, index, PutPayload::from(bytes))
@@ -280,11 +290,15 @@ impl UploadWriter {
                 self.parts[index] = tag;
                 Ok(())
             }
-            Some(Err(_)) => Err(Cause::Other(Trouble::Unavailable {
-                reason: "the program is shutting down".to_owned(),
-            })),
+            Some(Err(_)) => Err(shutting_down()),
         }
     }
+}
+
+fn shutting_down() -> Cause {
+    Cause::Other(Trouble::Unavailable {
+        reason: "the program is shutting down".to_owned(),
+    })
 }
 
 impl Drop for UploadWriter {

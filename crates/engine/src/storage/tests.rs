@@ -89,22 +89,16 @@ async fn leftovers_of_dead_instances_are_removed_but_not_what_a_manifest_lists()
         .put("day=1/visible.parquet", Bytes::from("rows"))
         .await
         .expect("put");
-    let keep = HashSet::from([listed.name.clone()]);
-
-    let now = SystemTime::now();
-    let early = now - Duration::from_secs(3600);
-    assert_eq!(
+    let clean = async |before| {
+        let name = listed.name.clone();
         store
-            .clean_leftovers("", early, keep.clone())
+            .clean_leftovers("", before, move |hidden| hidden != name)
             .await
-            .expect("clean"),
-        0
-    );
-    let late = now + Duration::from_secs(3600);
-    assert_eq!(
-        store.clean_leftovers("", late, keep).await.expect("clean"),
-        1
-    );
+            .expect("clean")
+    };
+    let hour = Duration::from_secs(3600);
+    assert_eq!(clean(SystemTime::now() - hour).await, 0);
+    assert_eq!(clean(SystemTime::now() + hour).await, 1);
     store.publish(&listed).await.expect("publish");
     assert_eq!(store.list("").await.expect("list").len(), 2);
 }

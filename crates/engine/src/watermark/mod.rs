@@ -29,9 +29,7 @@ use serde::{Deserialize, Serialize};
 use crate::units::{EventMicros, Partition};
 
 /// A watermark: milliseconds since 1970-01-01T00:00:00Z.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Watermark(pub i64);
 
@@ -65,7 +63,13 @@ pub struct FutureGuard {
 impl FutureGuard {
     /// A guard for rows seen at `wall_ms` (milliseconds since the epoch).
     pub fn at(wall_ms: i64, max_future: Duration) -> Self {
-        Self { limit: EventMicros(wall_ms.saturating_add(millis(max_future)).saturating_mul(1_000)) }
+        Self {
+            limit: EventMicros(
+                wall_ms
+                    .saturating_add(millis(max_future))
+                    .saturating_mul(1_000),
+            ),
+        }
     }
 
     /// Whether `event_time` may move the watermark.
@@ -153,7 +157,9 @@ impl WatermarkTracker {
 
     /// Takes in what is known of a partition at `now` (monotonic).
     pub fn observe(&mut self, partition: Partition, seen: Observation, now: Duration) {
-        let Some(clock) = self.partitions.get_mut(&partition) else { return };
+        let Some(clock) = self.partitions.get_mut(&partition) else {
+            return;
+        };
         if let Some(max) = seen.max_event_time {
             let reached = Watermark::from_event_time(max, self.delay);
             clock.watermark = clock.watermark.max(Some(reached));
@@ -185,7 +191,11 @@ impl WatermarkTracker {
         now: Duration,
         last_open_end: Option<EventMicros>,
     ) -> Option<Watermark> {
-        let active = || self.partitions.values().filter(|p| p.standing == Standing::Active);
+        let active = || {
+            self.partitions
+                .values()
+                .filter(|p| p.standing == Standing::Active)
+        };
         let candidate = if active().next().is_some() {
             // A partition without a watermark yet (None) holds everything back.
             active().map(|p| p.watermark).min().flatten()
@@ -202,8 +212,13 @@ impl WatermarkTracker {
         last_open_end: Option<EventMicros>,
     ) -> Option<Watermark> {
         let reached = self.partitions.values().filter_map(|p| p.watermark).max()?;
-        let any_idle = self.partitions.values().any(|p| p.standing == Standing::Idle);
-        let Some(end) = last_open_end.filter(|_| any_idle) else { return Some(reached) };
+        let any_idle = self
+            .partitions
+            .values()
+            .any(|p| p.standing == Standing::Idle);
+        let Some(end) = last_open_end.filter(|_| any_idle) else {
+            return Some(reached);
+        };
         let passed = millis(now.saturating_sub(self.last_delivery));
         let by_idle_clock = Watermark(reached.0.saturating_add(passed));
         Some(reached.max(by_idle_clock.min(Watermark::reaching(end))))
@@ -223,7 +238,9 @@ impl WatermarkTracker {
     pub fn partitions(
         &self,
     ) -> impl Iterator<Item = (Partition, Option<Watermark>, Standing)> + '_ {
-        self.partitions.iter().map(|(id, p)| (*id, p.watermark, p.standing))
+        self.partitions
+            .iter()
+            .map(|(id, p)| (*id, p.watermark, p.standing))
     }
 
     /// The partition that holds the watermark back: the active one that is least far.

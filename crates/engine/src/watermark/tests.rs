@@ -42,7 +42,11 @@ fn an_empty_partition_lets_go_after_idle_after_only_if_it_could_have_delivered()
     let mut tracker = tracker(2);
     for second in 0..=40_u32 {
         let now = second * SECOND;
-        tracker.observe(Partition(0), seen(Some(100 + i64::from(second)), u64::from(second), true), now);
+        tracker.observe(
+            Partition(0),
+            seen(Some(100 + i64::from(second)), u64::from(second), true),
+            now,
+        );
         tracker.observe(Partition(1), seen(None, 0, second >= 5), now);
         let watermark = tracker.advance(now, None);
         if second < 35 {
@@ -61,7 +65,10 @@ fn a_disconnected_partition_is_never_idle() {
     for second in 2..200_u32 {
         tracker.observe(Partition(0), seen(Some(100), 1, false), second * SECOND);
         let open = Some(EventMicros(120_000_000));
-        assert_eq!(tracker.advance(second * SECOND, open), Some(Watermark(90_000)));
+        assert_eq!(
+            tracker.advance(second * SECOND, open),
+            Some(Watermark(90_000))
+        );
     }
 }
 
@@ -76,7 +83,10 @@ fn a_quiet_stream_closes_its_last_window_and_goes_no_further() {
     tracker.observe(Partition(0), seen(Some(100), 1, true), 31 * SECOND);
     assert_eq!(tracker.advance(31 * SECOND, open), Some(Watermark(120_000)));
     tracker.observe(Partition(0), seen(Some(100), 1, true), 500 * SECOND);
-    assert_eq!(tracker.advance(500 * SECOND, open), Some(Watermark(120_000)));
+    assert_eq!(
+        tracker.advance(500 * SECOND, open),
+        Some(Watermark(120_000))
+    );
 }
 
 #[test]
@@ -84,21 +94,32 @@ fn a_partition_that_wakes_up_takes_part_again() {
     let mut tracker = tracker(2);
     for second in 1..=40_u32 {
         let now = second * SECOND;
-        tracker.observe(Partition(0), seen(Some(100 + i64::from(second)), u64::from(second), true), now);
+        tracker.observe(
+            Partition(0),
+            seen(Some(100 + i64::from(second)), u64::from(second), true),
+            now,
+        );
         tracker.observe(Partition(1), seen(Some(50), 1, true), now);
         tracker.advance(now, None);
     }
     assert_eq!(tracker.watermark(), Some(Watermark(130_000)));
     tracker.observe(Partition(1), seen(Some(51), 2, true), 41 * SECOND);
     tracker.observe(Partition(0), seen(Some(200), 41, true), 41 * SECOND);
-    assert_eq!(tracker.advance(41 * SECOND, None), Some(Watermark(130_000)), "it never goes back");
+    assert_eq!(
+        tracker.advance(41 * SECOND, None),
+        Some(Watermark(130_000)),
+        "it never goes back"
+    );
     assert_eq!(tracker.held_back_by(), Some(Partition(1)));
 }
 
 #[test]
 fn an_ended_partition_does_not_count() {
     let mut tracker = tracker(2);
-    let ended = Observation { ended: true, ..seen(Some(10), 5, true) };
+    let ended = Observation {
+        ended: true,
+        ..seen(Some(10), 5, true)
+    };
     tracker.observe(Partition(0), ended, SECOND);
     tracker.observe(Partition(1), seen(Some(100), 1, false), SECOND);
     assert_eq!(tracker.advance(SECOND, None), Some(Watermark(90_000)));
@@ -115,8 +136,14 @@ fn the_future_guard_admits_what_is_at_most_max_future_ahead() {
 #[test]
 fn watermarks_floor_to_milliseconds_also_before_1970() {
     let delay = Duration::ZERO;
-    assert_eq!(Watermark::from_event_time(EventMicros(1_999), delay), Watermark(1));
-    assert_eq!(Watermark::from_event_time(EventMicros(-1), delay), Watermark(-1));
+    assert_eq!(
+        Watermark::from_event_time(EventMicros(1_999), delay),
+        Watermark(1)
+    );
+    assert_eq!(
+        Watermark::from_event_time(EventMicros(-1), delay),
+        Watermark(-1)
+    );
     assert!(!Watermark(1).has_reached(EventMicros(1_001)));
     assert_eq!(Watermark::reaching(EventMicros(1_001)), Watermark(2));
     assert_eq!(Watermark::reaching(EventMicros(-1_001)), Watermark(-1));

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, StructArray};
-use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{Field, FieldRef, Schema};
 use datafusion_expr::{EmitTo, GroupsAccumulator};
 
 use super::WindowError;
@@ -45,11 +45,12 @@ pub struct Shape {
 
 impl Shape {
     pub(super) fn new(plan: Arc<WindowPlan>) -> Result<Self, WindowError> {
-        let key_fields: Vec<FieldRef> = plan.keys.iter().map(|(_, f)| Arc::clone(f)).collect();
+        let key_fields: Vec<FieldRef> =
+            plan.keys.iter().map(|(_, field)| Arc::new(field.clone())).collect();
         let codec = KeyCodec::new(&key_fields)?;
         let mut state_widths = Vec::new();
         for aggregate in &plan.aggregates {
-            state_widths.push(aggregate.expr.state_fields()?.len());
+            state_widths.push(aggregate.state_fields()?.len());
         }
         Ok(Self { plan, codec, state_widths })
     }
@@ -171,29 +172,10 @@ impl Pane {
         for accumulator in &mut self.accumulators {
             aggregates.push(accumulator.evaluate(EmitTo::All)?);
         }
-        let mut columns = shape.codec.decode(self.groups)?;
-        columns.insert(shape.plan.window_position, window_column(shape, start, rows)?);
-        columns.extend(aggregates);
+        let keys = shape.codec.decode(self.groups)?;
+        let columns = shape.plan.assemble(start, keys, aggregates, rows);
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let schema = Arc::clone(&shape.plan.schema);
         Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
     }
-}
-
-/// The window column: the same start and end for every row.
-fn window_column(
-    shape: &Shape,
-    start: EventMicros,
-    rows: usize,
-) -> Result<ArrayRef, WindowError> {
-    use arrow::array::TimestampMicrosecondArray;
-    let field = shape.plan.schema.field(shape.plan.window_position);
-    let DataType::Struct(fields) = field.data_type() else {
-        return Err(WindowError::Mismatch(format!("window column is {}", field.data_type())));
-    };
-    let end = super::window_end(start, shape.plan.size.0);
-    let bound = |micros: EventMicros| -> ArrayRef {
-        Arc::new(TimestampMicrosecondArray::from_value(micros.0, rows).with_timezone("UTC"))
-    };
-    Ok(Arc::new(StructArray::try_new(fields.clone(), vec![bound(start), bound(end)], None)?))
 }

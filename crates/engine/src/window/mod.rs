@@ -28,8 +28,6 @@ pub use chunk::Chunk;
 pub use open::{OpenWindows, StoredChunk, WindowChunks};
 pub use operator::{Late, Pushed, WindowOperator};
 
-use crate::units::EventMicros;
-
 /// Why a window operation failed: an expression or accumulator refused its input (an overflow,
 /// say), or a chunk does not fit the plan.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +35,9 @@ pub enum WindowError {
     /// From an expression or accumulator.
     #[error("aggregation failed: {0}")]
     Aggregate(#[from] datafusion_common::DataFusionError),
+    /// From an expression over a batch.
+    #[error(transparent)]
+    Eval(#[from] crate::sql::EvalError),
     /// From an Arrow kernel.
     #[error("aggregation failed: {0}")]
     Arrow(#[from] arrow::error::ArrowError),
@@ -48,9 +49,4 @@ pub enum WindowError {
 /// Start of the epoch-aligned window of `size` microseconds that holds `instant`.
 pub(crate) fn window_start(instant: i64, size: i64) -> i64 {
     instant.saturating_sub(instant.rem_euclid(size))
-}
-
-/// End (exclusive) of the window that starts at `start`.
-pub(crate) fn window_end(start: EventMicros, size: i64) -> EventMicros {
-    EventMicros(start.0.saturating_add(size))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 
 use super::chunk::{Chunk, Shape};
-use super::{WindowError, window_end};
+use super::WindowError;
 use crate::sql::WindowPlan;
 use crate::units::EventMicros;
 use crate::watermark::Watermark;
@@ -76,7 +76,7 @@ impl<R: Clone> OpenWindows<R> {
         let mut fired = Vec::new();
         while let Some(entry) = self.windows.first_entry() {
             let start = *entry.key();
-            if !watermark.has_reached(window_end(start, self.shape.plan.size.0)) {
+            if !watermark.has_reached(self.shape.plan.size.end(start)) {
                 break;
             }
             let chunks: Vec<Chunk> = entry.remove().into_iter().map(|c| c.chunk).collect();
@@ -99,7 +99,7 @@ impl<R: Clone> OpenWindows<R> {
 
     /// End of the last open window.
     pub fn last_end(&self) -> Option<EventMicros> {
-        self.windows.last_key_value().map(|(s, _)| window_end(*s, self.shape.plan.size.0))
+        self.windows.last_key_value().map(|(s, _)| self.shape.plan.size.end(*s))
     }
 
     /// Bytes held.

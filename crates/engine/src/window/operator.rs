@@ -9,9 +9,9 @@ use arrow::datatypes::TimestampMicrosecondType;
 
 use super::chunk::{Arguments, Chunk, Pane, Shape};
 use super::keys::Keys;
-use super::{WindowError, window_end, window_start};
+use super::{WindowError, window_start};
 use crate::rows::Rows;
-use crate::sql::WindowPlan;
+use crate::sql::{WindowPlan, evaluate};
 use crate::units::EventMicros;
 use crate::watermark::Watermark;
 
@@ -57,7 +57,7 @@ impl WindowOperator {
             return Ok(Pushed::default());
         }
         let times = self.event_times(&rows.batch)?;
-        let size = self.shape.plan.size.0;
+        let size = self.shape.plan.size.micros();
         let starts: Vec<i64> =
             WindowStarts::new(size).of(times.as_primitive::<TimestampMicrosecondType>().values());
         let Some(late) = self.late_mask(&starts) else {
@@ -89,7 +89,7 @@ impl WindowOperator {
         self.fired = self.fired.max(Some(watermark));
         let mut closed = Vec::new();
         while let Some((start, pane)) = self.panes.pop_first() {
-            if !watermark.has_reached(window_end(start, self.shape.plan.size.0)) {
+            if !watermark.has_reached(self.shape.plan.size.end(start)) {
                 self.panes.insert(start, pane);
                 break;
             }
@@ -115,7 +115,7 @@ impl WindowOperator {
     }
 
     fn event_times(&self, batch: &RecordBatch) -> Result<ArrayRef, WindowError> {
-        let times = self.shape.plan.event_time.evaluate(batch)?.into_array(batch.num_rows())?;
+        let times = evaluate(&self.shape.plan.event_time, batch)?;
         if times.as_primitive_opt::<TimestampMicrosecondType>().is_none() || times.null_count() > 0
         {
             return Err(WindowError::Mismatch(format!(
@@ -130,8 +130,8 @@ impl WindowOperator {
     /// Which rows are late; `None` if none is.
     fn late_mask(&self, starts: &[i64]) -> Option<BooleanArray> {
         let fired = self.fired?;
-        let size = self.shape.plan.size.0;
-        let is_late = |start: i64| fired.has_reached(window_end(EventMicros(start), size));
+        let size = self.shape.plan.size;
+        let is_late = |start: i64| fired.has_reached(size.end(EventMicros(start)));
         let earliest = starts.iter().min()?;
         is_late(*earliest).then(|| starts.iter().map(|s| Some(is_late(*s))).collect())
     }
@@ -139,7 +139,7 @@ impl WindowOperator {
     fn aggregate(&mut self, batch: &RecordBatch, starts: &[i64]) -> Result<(), WindowError> {
         let mut key_columns = Vec::with_capacity(self.shape.plan.keys.len());
         for (expr, _) in &self.shape.plan.keys {
-            key_columns.push(expr.evaluate(batch)?.into_array(batch.num_rows())?);
+            key_columns.push(evaluate(expr, batch)?);
         }
         let keys = self.shape.codec.encode(&key_columns, batch.num_rows())?;
         let arguments = self.arguments(batch)?;
@@ -157,19 +157,8 @@ impl WindowOperator {
     fn arguments(&self, batch: &RecordBatch) -> Result<Arguments, WindowError> {
         let mut arguments = Arguments { values: Vec::new(), filters: Vec::new() };
         for aggregate in &self.shape.plan.aggregates {
-            let mut values = Vec::new();
-            for expr in aggregate.expr.expressions() {
-                values.push(expr.evaluate(batch)?.into_array(batch.num_rows())?);
-            }
-            arguments.values.push(values);
-            let filter = match &aggregate.filter {
-                None => None,
-                Some(expr) => {
-                    let mask = expr.evaluate(batch)?.into_array(batch.num_rows())?;
-                    Some(mask.as_boolean().clone())
-                }
-            };
-            arguments.filters.push(filter);
+            arguments.values.push(aggregate.arguments(batch)?);
+            arguments.filters.push(aggregate.mask(batch)?);
         }
         Ok(arguments)
     }

@@ -6,6 +6,7 @@ mod check;
 mod completions;
 mod exit;
 mod generate;
+mod load;
 mod run;
 mod topics;
 

@@ -1,11 +1,113 @@
-//! `floodmark run`.
+//! `floodmark run`: runs a pipeline until it is stopped or has caught up.
+
+mod ledger;
+mod live;
+mod report;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use floodmark_engine::runtime::{
+    EngineError, Finished, RunOptions, StatusBoard, StopSignal, run as run_engine,
+};
 
 use super::exit::Failure;
+use super::load;
+use super::log;
+use crate::os::{StopFlag, usage};
 
-/// (flags)
+/// How often the terminal and the signal flag are looked after.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Run a pipeline
+///
+/// Reads the sources, evaluates the queries, writes the outputs, each result exactly once. Goes on
+/// where the newest checkpoint says. The first Ctrl-C (or SIGTERM) stops reading, finishes what was
+/// read, takes a last checkpoint and exits 0; a second one ends at once, and nothing is lost either.
+///
+/// Progress and logs go to standard error, the final ledger to standard output.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+#[command(after_help = "\
+Exit codes: 0 done, 1 failed at run time, 2 usage, 3 fenced by another instance,
+78 invalid configuration.
 
-pub(crate) fn run(_args: &Args) -> Result<(), Failure> {
-    Err(anyhow::anyhow!("not built yet").into())
+Examples:
+  floodmark run pipelines/sensors.toml
+  floodmark run pipelines/sensors.toml --until-caught-up --report report.json
+  KAFKA_BROKERS=broker:9092 floodmark run pipelines/sensors.toml --log-format json")]
+pub(crate) struct Args {
+    /// Pipeline file
+    file: PathBuf,
+
+    /// End when everything that stood in the sources at the start is read, committed and
+    /// checkpointed; open windows stay in the checkpoint
+    #[arg(long)]
+    until_caught_up: bool,
+
+    /// Fire all open windows at the end; rows of these windows that come later are late
+    #[arg(long)]
+    close_windows: bool,
+
+    /// Write a report (JSON) at the end
+    #[arg(long, value_name = "OUT.json")]
+    report: Option<PathBuf>,
+
+    #[command(flatten)]
+    log: log::LogArgs,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let screen = live::Screen::new(&args.log);
+    log::init(&args.log, screen.log_writer());
+    let stop_flag = StopFlag::install();
+    let started = Instant::now();
+    let loaded = load::load_and_plan(&args.file)?;
+    let tokio = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("io")
+        .enable_all()
+        .build()
+        .context("starting the I/O runtime")?;
+    let name = loaded.pipeline.name.clone();
+    let options =
+        RunOptions { until_caught_up: args.until_caught_up, close_windows: args.close_windows };
+    let (stop, board) = (StopSignal::new(), StatusBoard::new());
+    let engine = {
+        let (stop, board, tokio) = (stop.clone(), board.clone(), tokio.handle().clone());
+        let body = move || -> Result<Finished, EngineError> {
+            let parts = floodmark_engine::connect::connect(loaded.pipeline, loaded.plan, tokio)?;
+            run_engine(parts, options, &stop, &board)
+        };
+        std::thread::Builder::new()
+            .name("coordinator".to_owned())
+            .spawn(body)
+            .context("starting the coordinator")?
+    };
+    let mut live = screen.start(&name);
+    while !engine.is_finished() {
+        if stop_flag.is_set() && !stop.is_stopped() {
+            stop.stop();
+            live.note("draining: finishing what was read, then a last checkpoint (again to quit at once)");
+        }
+        live.show(&board.read());
+        std::thread::sleep(TICK);
+    }
+    let outcome = engine
+        .join()
+        .map_err(|_| anyhow::anyhow!("the coordinator panicked; please report it"))?;
+    let status = board.read();
+    live.finish();
+    let summary = report::Report::new(&name, &status, started.elapsed(), usage());
+    if let Some(path) = &args.report {
+        summary.write(path)?;
+    }
+    match outcome {
+        Ok(_) => {
+            ledger::print(&name, &status);
+            Ok(())
+        }
+        Err(error) if error.is_fenced() => Err(Failure::Fenced(error.into())),
+        Err(error) => Err(Failure::Runtime(error.into())),
+    }
 }

@@ -81,7 +81,7 @@ impl Validator<'_> {
             dead_letter: dead_letter?.map(|sink| DeadLetter { sink }),
             late: late?.map(|sink| Late { sink }),
             checkpoint: checkpoint?,
-            storage: storage?,
+            storage,
             engine,
         };
         self.loops(&pipeline, raw);
@@ -110,20 +110,20 @@ impl Validator<'_> {
         })
     }
 
-    fn storage(&mut self, raw: Option<&RawStorage>) -> Option<Storage> {
+    fn storage(&mut self, raw: Option<&RawStorage>) -> Storage {
         let Some(s3) = raw.and_then(|raw| raw.s3.given()) else {
-            return Some(Storage::default());
+            return Storage::default();
         };
         self.endpoint(s3);
         let text = |field: &Field<Text>| field.given().map(|text| text.value.clone());
         let secret = |field: &Field<Text>| text(field).map(Secret::new);
-        Some(Storage {
+        Storage {
             endpoint: text(&s3.endpoint),
             region: text(&s3.region),
             access_key_id: secret(&s3.access_key_id),
             secret_access_key: secret(&s3.secret_access_key),
             allow_http: s3.allow_http.given().copied(),
-        })
+        }
     }
 
     fn endpoint(&mut self, s3: &RawS3) {
@@ -260,10 +260,10 @@ impl Validator<'_> {
 
     fn misread(&mut self, code: &'static str, text: &Text, misread: Misread) {
         let what = match code {
-            "bad-duration" => "this is no duration",
-            "bad-size" => "this is no size",
-            "bad-type" => "this is no type of a column",
-            _ => "this is no location",
+            "bad-duration" => "not a duration",
+            "bad-size" => "not a size",
+            "bad-type" => "not a column type",
+            _ => "not a location",
         };
         self.problems.push(
             Diagnostic::error(code, place(text, misread.range), what)

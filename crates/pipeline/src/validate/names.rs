@@ -62,14 +62,14 @@ impl Validator<'_> {
             seen.push((key, what));
         }
         if raw.sources.given().is_some_and(|table| table.0.is_empty()) {
-            self.nothing(&raw.sources.span(), "source", "[sources.NAME]");
+            self.nothing(raw.sources.span(), "source", "[sources.NAME]");
         }
         if raw.outputs.given().is_some_and(|table| table.0.is_empty()) {
-            self.nothing(&raw.outputs.span(), "output", "[outputs.NAME]");
+            self.nothing(raw.outputs.span(), "output", "[outputs.NAME]");
         }
     }
 
-    fn nothing(&mut self, span: &Option<crate::Span>, what: &str, table: &str) {
+    fn nothing(&mut self, span: Option<crate::Span>, what: &str, table: &str) {
         self.problems.push(
             Diagnostic::error(
                 "missing-value",

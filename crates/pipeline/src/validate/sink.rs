@@ -33,7 +33,10 @@ impl Validator<'_> {
     }
 
     /// The outer `None`: refused. The inner one: there is no such sink.
-    #[allow(clippy::option_option)]
+    #[allow(
+        clippy::option_option,
+        reason = "the outer one is this module's way to fail"
+    )]
     pub(super) fn side_sink(
         &mut self,
         what: &str,

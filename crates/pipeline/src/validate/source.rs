@@ -16,7 +16,10 @@ use crate::{
     Source, SourceKind, SqlType, Start, TimestampFormat, types,
 };
 
-use super::{Validator, all, place};
+use super::{Validator, place};
+
+/// A column's name, and the column unless it was refused.
+type NamedColumn = (String, Option<Column>);
 
 /// What the simulator writes, if the file does not say which of it to read.
 const GENERATOR_COLUMNS: [(&str, SqlType, bool); 7] = [
@@ -45,6 +48,7 @@ impl Validator<'_> {
         let start = self.start(&raw.start);
         let columns = self.columns(&raw.schema);
         let event_time = self.event_time(key, &raw.event_time, columns.as_deref());
+        let columns = columns.and_then(complete);
         let on_bad_record = self.on_bad_record(key, &raw.on_bad_record);
         let group = match raw.group.given() {
             Some(group) => Some(group.value.clone()),
@@ -80,6 +84,7 @@ impl Validator<'_> {
     fn file_source(&mut self, key: &Key, raw: &RawFileSource) -> Option<Source> {
         let columns = self.columns(&raw.schema);
         let event_time = self.event_time(key, &raw.event_time, columns.as_deref());
+        let columns = columns.and_then(complete);
         let on_bad_record = self.on_bad_record(key, &raw.on_bad_record);
         let paths: Vec<&Text> = match raw.path.given() {
             Some(OneOrMany::One(path)) => vec![path],
@@ -107,11 +112,16 @@ impl Validator<'_> {
 
     fn generator_source(&mut self, key: &Key, raw: &RawGeneratorSource) -> Option<Source> {
         let columns = if raw.schema.is_absent() {
-            Some(generator_columns(key))
+            Some(
+                generator_columns(key)
+                    .map(|column| (column.name.clone(), Some(column)))
+                    .collect(),
+            )
         } else {
             self.columns(&raw.schema)
         };
         let event_time = self.event_time(key, &raw.event_time, columns.as_deref());
+        let columns = columns.and_then(complete);
         let on_bad_record = self.on_bad_record(key, &raw.on_bad_record);
         let disorder = self.duration(&raw.disorder, "0 seconds");
         let kind = SourceKind::Generator(GeneratorSource {
@@ -198,8 +208,17 @@ impl Validator<'_> {
         }
     }
 
-    fn columns(&mut self, field: &Field<Table<RawColumn>>) -> Option<Vec<Column>> {
+    fn columns(&mut self, field: &Field<Table<RawColumn>>) -> Option<Vec<NamedColumn>> {
         let table = field.given()?;
+        self.column_names(table);
+        let columns = table.0.iter().map(|(key, column)| {
+            let column = column.given().and_then(|column| self.column(key, column));
+            (key.name.clone(), column)
+        });
+        Some(columns.collect())
+    }
+
+    fn column_names(&mut self, table: &Table<RawColumn>) {
         let mut seen: Vec<&Key> = Vec::new();
         for (key, _) in &table.0 {
             let taken = seen
@@ -227,7 +246,6 @@ impl Validator<'_> {
             }
             seen.push(key);
         }
-        all(Some(table), |key, column| self.column(key, column))
     }
 
     fn column(&mut self, key: &Key, raw: &RawColumn) -> Option<Column> {
@@ -264,12 +282,15 @@ impl Validator<'_> {
     }
 
     /// The outer `None`: refused. The inner one: the source has no event time.
-    #[allow(clippy::option_option)]
+    #[allow(
+        clippy::option_option,
+        reason = "the outer one is this module's way to fail"
+    )]
     fn event_time(
         &mut self,
         source: &Key,
         field: &Field<RawEventTime>,
-        columns: Option<&[Column]>,
+        columns: Option<&[NamedColumn]>,
     ) -> Option<Option<EventTime>> {
         let raw = match field {
             Field::Given(raw, _) => raw,
@@ -291,7 +312,7 @@ impl Validator<'_> {
     }
 
     fn plausible(&mut self, raw: &RawEventTime, delay: Option<Duration>) {
-        const DAY: Duration = Duration::from_secs(86_400);
+        const DAY: Duration = Duration::from_hours(24);
         if let (Some(delay), Some(text)) = (delay, raw.delay.given())
             && delay > DAY
         {
@@ -310,26 +331,23 @@ impl Validator<'_> {
         &mut self,
         source: &Key,
         text: &Text,
-        columns: &[Column],
+        columns: &[NamedColumn],
     ) -> Option<usize> {
         let timestamps = || {
             columns
                 .iter()
+                .filter_map(|(_, column)| column.as_ref())
                 .filter(|column| column.ty == SqlType::Timestamp)
                 .map(|column| column.name.as_str())
         };
-        let Some(index) = columns.iter().position(|column| column.name == text.value) else {
-            let names = columns.iter().map(|column| column.name.as_str());
+        let Some(index) = columns.iter().position(|(name, _)| *name == text.value) else {
+            let names = columns.iter().map(|(name, _)| name.as_str());
             let help = closest(&text.value, names).map(|name| format!("did you mean `{name}`?"));
             self.problems.push(
                 Diagnostic::error(
                     "unknown-column",
                     place(text, 0..text.value.len()),
-                    format!(
-                        "source `{}` has no column {}",
-                        source.name.escape_debug(),
-                        text.shown()
-                    ),
+                    format!("source `{}` has no such column", source.name.escape_debug()),
                 )
                 .label(match list(timestamps(), "or") {
                     names if names.is_empty() => "expected a TIMESTAMP column".to_owned(),
@@ -339,7 +357,7 @@ impl Validator<'_> {
             );
             return None;
         };
-        let column = &columns[index];
+        let column = columns[index].1.as_ref()?;
         if column.ty != SqlType::Timestamp {
             let help = match timestamps().next() {
                 Some(name) => format!("`{name}` is a TIMESTAMP"),
@@ -361,6 +379,11 @@ impl Validator<'_> {
         }
         Some(index)
     }
+}
+
+/// The columns, if none was refused.
+fn complete(columns: Vec<NamedColumn>) -> Option<Vec<Column>> {
+    columns.into_iter().map(|(_, column)| column).collect()
 }
 
 /// A source that begins where it begins and loses nothing.
@@ -392,7 +415,7 @@ fn timestamp_format(raw: RawTimestampFormat) -> TimestampFormat {
     }
 }
 
-fn generator_columns(key: &Key) -> Vec<Column> {
+fn generator_columns(key: &Key) -> impl Iterator<Item = Column> {
     GENERATOR_COLUMNS
         .into_iter()
         .map(|(name, ty, nullable)| Column {
@@ -402,5 +425,4 @@ fn generator_columns(key: &Key) -> Vec<Column> {
             timestamp_format: TimestampFormat::Rfc3339,
             span: key.span,
         })
-        .collect()
 }

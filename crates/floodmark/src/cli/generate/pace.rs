@@ -36,11 +36,11 @@ impl Pace {
         let Some(rate) = self.rate else {
             return Duration::ZERO;
         };
-        let next = Duration::try_from_secs_f64(sent as f64 / rate).unwrap_or(Duration::MAX);
-        match next.saturating_sub(elapsed) {
-            Duration::ZERO => Duration::ZERO,
-            wait => wait.clamp(TICK, MAX_WAIT),
+        if self.due(sent, elapsed) > 0 {
+            return Duration::ZERO;
         }
+        let next = Duration::try_from_secs_f64(sent as f64 / rate).unwrap_or(Duration::MAX);
+        next.saturating_sub(elapsed).clamp(TICK, MAX_WAIT)
     }
 }
 

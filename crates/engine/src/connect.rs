@@ -1,0 +1,238 @@
+//! From the pipeline file's words to real connectors and sinks.
+//!
+//! The one place that knows which kind of sink keeps which promise: stateless rows and dead letters
+//! go to Kafka ahead of checkpoints, window results and late rows go with them, and so do files.
+
+use std::sync::Arc;
+
+use floodmark_pipeline::{KafkaSink, Pipeline, Sink as SinkSpec, SourceKind};
+use tokio::runtime::Handle;
+
+use crate::checkpoint::CheckpointStore;
+use crate::clock::{Clock, SystemClock};
+use crate::runtime::{EngineError, Parts, SinkContext, SinkFactory, SinkSlot};
+use crate::sink::kafka::{
+    CursorPlace, CursorSource, KafkaAheadSink, KafkaEpochSink, RecordShape, SinkTarget,
+};
+use crate::sink::parquet::{ParquetOptions, ParquetSink};
+use crate::sink::{Sink, SinkError};
+use crate::source::kafka::KafkaConnector;
+use crate::source::{Connector, SourceError};
+use crate::sql::{OutputKind, OutputPlan, Plan};
+use crate::storage::Store;
+use crate::units::SourceId;
+
+/// Name under which dead letters appear in transactional ids, groups and file metadata.
+const DEAD_LETTER: &str = "dead-letter";
+/// The same for late rows.
+const LATE: &str = "late";
+
+/// Connects sources and the checkpoint store; sinks are opened later, by the run.
+pub fn connect(
+    pipeline: Arc<Pipeline>,
+    plan: Arc<Plan>,
+    tokio: Handle,
+) -> Result<Parts, EngineError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let instance = format!("{:016x}", rand::random::<u64>());
+    let location = &pipeline.checkpoint.location;
+    let store = tokio
+        .block_on(Store::open(location, &pipeline.storage))
+        .map_err(crate::checkpoint::CheckpointError::from)?;
+    tokio
+        .block_on(store.require_conditional_put(&instance))
+        .map_err(crate::checkpoint::CheckpointError::from)?;
+    let connectors = pipeline
+        .sources
+        .iter()
+        .map(connector)
+        .collect::<Result<Vec<_>, _>>()?;
+    let sinks = Sinks {
+        pipeline: Arc::clone(&pipeline),
+        plan: Arc::clone(&plan),
+        connectors: connectors.clone(),
+        clock: Arc::clone(&clock),
+        tokio: tokio.clone(),
+    };
+    Ok(Parts {
+        checkpoints: CheckpointStore::new(store, pipeline.checkpoint.retain),
+        pipeline,
+        plan,
+        connectors,
+        sinks: Box::new(sinks),
+        clock,
+        tokio,
+        instance,
+    })
+}
+
+fn connector(source: &floodmark_pipeline::Source) -> Result<Arc<dyn Connector>, SourceError> {
+    match &source.kind {
+        SourceKind::Kafka(kafka) => Ok(Arc::new(KafkaConnector::open(source, kafka)?)),
+        SourceKind::File(_) | SourceKind::Generator(_) => Err(SourceError::Misconfigured {
+            attempted: format!("source '{}'", source.name),
+            reason: "this kind of source is not built in yet".to_owned(),
+            hint: "Use a Kafka topic".to_owned(),
+        }),
+    }
+}
+
+struct Sinks {
+    pipeline: Arc<Pipeline>,
+    plan: Arc<Plan>,
+    connectors: Vec<Arc<dyn Connector>>,
+    clock: Arc<dyn Clock>,
+    tokio: Handle,
+}
+
+/// What tells one sink from another beside its place in the pipeline file.
+struct Wanted<'a> {
+    name: &'a str,
+    spec: &'a SinkSpec,
+    /// Whether its rows depend on the records alone, so that they may go ahead of checkpoints.
+    ahead: bool,
+    shape: RecordShape,
+    schema: arrow::datatypes::SchemaRef,
+    partition_by: Vec<(String, Arc<dyn datafusion_physical_expr::PhysicalExpr>)>,
+    sources: Vec<SourceId>,
+}
+
+impl SinkFactory for Sinks {
+    fn open(&mut self, slot: SinkSlot, run: &SinkContext) -> Result<Box<dyn Sink>, SinkError> {
+        let pipeline = Arc::clone(&self.pipeline);
+        let plan = Arc::clone(&self.plan);
+        let all_sources: Vec<SourceId> = (0..pipeline.sources.len()).map(SourceId).collect();
+        let plain = RecordShape::Json {
+            key: None,
+            headers: Vec::new(),
+        };
+        let wanted = match slot {
+            SinkSlot::Output(id) => output(&pipeline.outputs[id.0], &plan.outputs[id.0]),
+            SinkSlot::DeadLetter => Wanted {
+                name: DEAD_LETTER,
+                spec: &pipeline.dead_letter.as_ref().ok_or_else(unplanned)?.sink,
+                ahead: true,
+                shape: RecordShape::DeadLetter,
+                schema: crate::dead_letter::schema(),
+                partition_by: Vec::new(),
+                sources: all_sources,
+            },
+            SinkSlot::Late => Wanted {
+                name: LATE,
+                spec: &pipeline.late.as_ref().ok_or_else(unplanned)?.sink,
+                ahead: false,
+                shape: plain,
+                schema: crate::late::schema(),
+                partition_by: Vec::new(),
+                sources: all_sources,
+            },
+        };
+        match wanted.spec {
+            SinkSpec::Parquet(spec) => self.parquet(spec, wanted, run),
+            SinkSpec::Kafka(spec) => self.kafka(spec, wanted, run),
+            SinkSpec::Console => Err(SinkError::Misconfigured {
+                attempted: format!("output '{}'", wanted.name),
+                reason: "this kind of sink is not built in yet".to_owned(),
+                hint: "Use Parquet or Kafka".to_owned(),
+            }),
+        }
+    }
+}
+
+fn unplanned() -> SinkError {
+    SinkError::Failed {
+        attempted: "opening a sink".to_owned(),
+        reason: "the pipeline file names none".to_owned(),
+    }
+}
+
+fn output<'a>(spec: &'a floodmark_pipeline::Output, plan: &OutputPlan) -> Wanted<'a> {
+    Wanted {
+        name: &spec.name,
+        spec: &spec.sink,
+        ahead: matches!(plan.kind, OutputKind::Stateless),
+        shape: RecordShape::Json {
+            key: plan.key.clone(),
+            headers: plan.headers.clone(),
+        },
+        schema: Arc::clone(&plan.schema),
+        partition_by: plan.partition_by.clone(),
+        sources: vec![plan.source],
+    }
+}
+
+impl Sinks {
+    fn parquet(
+        &self,
+        spec: &floodmark_pipeline::ParquetSink,
+        wanted: Wanted<'_>,
+        run: &SinkContext,
+    ) -> Result<Box<dyn Sink>, SinkError> {
+        let options = ParquetOptions {
+            pipeline: &self.pipeline.name,
+            output: wanted.name,
+            sink: spec,
+            schema: wanted.schema,
+            partition_by: wanted.partition_by,
+            generation: run.generation,
+            instance: &run.instance,
+            clock: Arc::clone(&self.clock),
+        };
+        let storage = &self.pipeline.storage;
+        Ok(Box::new(ParquetSink::open(
+            options,
+            storage,
+            self.tokio.clone(),
+        )?))
+    }
+
+    fn kafka(
+        &self,
+        spec: &KafkaSink,
+        wanted: Wanted<'_>,
+        run: &SinkContext,
+    ) -> Result<Box<dyn Sink>, SinkError> {
+        let target = SinkTarget {
+            pipeline: self.pipeline.name.clone(),
+            output: wanted.name.to_owned(),
+            lineage: run.lineage.clone(),
+            cluster: spec.cluster.clone(),
+            topic: spec.topic.clone(),
+            commit_interval: spec.commit_interval,
+        };
+        if !wanted.ahead {
+            return Ok(Box::new(KafkaEpochSink::open(target, wanted.shape)?));
+        }
+        let cursors = wanted
+            .sources
+            .iter()
+            .map(|id| self.cursor(*id, spec))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Box::new(KafkaAheadSink::open(
+            target,
+            wanted.shape,
+            &cursors,
+        )?))
+    }
+
+    /// Where a sink keeps how far it has evaluated a source.
+    fn cursor(&self, id: SourceId, spec: &KafkaSink) -> Result<CursorSource, SinkError> {
+        let source = &self.pipeline.sources[id.0];
+        let place = match &source.kind {
+            SourceKind::Kafka(kafka) if kafka.cluster == spec.cluster => {
+                CursorPlace::Topic(kafka.topic.clone())
+            }
+            _ => CursorPlace::Note(source.name.clone()),
+        };
+        let partitions = self.connectors[id.0].partitions();
+        let partitions = partitions.map_err(|error| SinkError::Failed {
+            attempted: format!("looking up the partitions of source '{}'", source.name),
+            reason: error.to_string(),
+        })?;
+        Ok(CursorSource {
+            source: id,
+            place,
+            partitions: partitions.len(),
+        })
+    }
+}

@@ -1,0 +1,340 @@
+//! Errors of a Kafka client, sorted by what a caller does about them.
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use super::EventLog;
+use crate::sink::SinkError;
+use crate::source::SourceError;
+
+/// Why something on a Kafka cluster did not work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KafkaTrouble {
+    /// Another instance took over.
+    #[error("{attempted}: fenced, another instance of this pipeline has taken over")]
+    Fenced {
+        /// What was attempted, on which object.
+        attempted: String,
+    },
+    /// The configuration or the server must be changed by somebody.
+    #[error("{attempted}: {reason}. {hint}")]
+    Misconfigured {
+        /// What was attempted, on which object.
+        attempted: String,
+        /// What the server or client said.
+        reason: String,
+        /// What to do next.
+        hint: String,
+    },
+    /// Did not work within the limit, or cannot be retried.
+    #[error("{attempted}: {reason}")]
+    Failed {
+        /// What was attempted, on which object.
+        attempted: String,
+        /// What went wrong.
+        reason: String,
+    },
+}
+
+impl From<KafkaTrouble> for SourceError {
+    fn from(trouble: KafkaTrouble) -> Self {
+        match trouble {
+            KafkaTrouble::Misconfigured {
+                attempted,
+                reason,
+                hint,
+            } => Self::Misconfigured {
+                attempted,
+                reason,
+                hint,
+            },
+            KafkaTrouble::Failed { attempted, reason } => Self::Failed { attempted, reason },
+            KafkaTrouble::Fenced { attempted } => Self::Failed {
+                attempted,
+                reason: "fenced".to_owned(),
+            },
+        }
+    }
+}
+
+impl From<KafkaTrouble> for SinkError {
+    fn from(trouble: KafkaTrouble) -> Self {
+        match trouble {
+            KafkaTrouble::Misconfigured {
+                attempted,
+                reason,
+                hint,
+            } => Self::Misconfigured {
+                attempted,
+                reason,
+                hint,
+            },
+            KafkaTrouble::Failed { attempted, reason } => Self::Failed { attempted, reason },
+            KafkaTrouble::Fenced { attempted } => Self::Fenced { attempted },
+        }
+    }
+}
+
+/// What a caller does about an error code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Goes away by itself: retry, within a limit.
+    Transient,
+    /// Another producer with our transactional id has been started.
+    Fenced,
+    /// Somebody has to change something; the text says what.
+    Misconfigured(&'static str),
+    /// Neither; retrying does not help.
+    Failed,
+}
+
+/// Sorts an error code.
+pub(crate) fn classify(code: RDKafkaErrorCode) -> Verdict {
+    use RDKafkaErrorCode as C;
+    match code {
+        C::ProducerFenced | C::InvalidProducerEpoch | C::Fenced => Verdict::Fenced,
+        C::UnknownTopic | C::UnknownTopicOrPartition | C::UnknownPartition | C::UnknownTopicId => {
+            Verdict::Misconfigured("Create the topic with `floodmark topics create FILE`")
+        }
+        C::InvalidTopic => Verdict::Misconfigured(
+            "A topic name has at most 249 of the characters a-z, A-Z, 0-9, '.', '_' and '-'",
+        ),
+        C::TopicAuthorizationFailed => Verdict::Misconfigured(
+            "Allow this user to describe and read (source) or write (sink) the topic",
+        ),
+        C::GroupAuthorizationFailed => {
+            Verdict::Misconfigured("Allow this user to read the group named here")
+        }
+        C::ClusterAuthorizationFailed => {
+            Verdict::Misconfigured("Allow this user to create topics and to write idempotently")
+        }
+        C::TransactionalIdAuthorizationFailed => Verdict::Misconfigured(
+            "Allow this user to describe and write transactional ids that begin with 'floodmark-'",
+        ),
+        C::Authentication
+        | C::SaslAuthenticationFailed
+        | C::IllegalSASLState
+        | C::UnacceptableCredential => Verdict::Misconfigured(
+            "Check \"sasl.mechanism\", \"sasl.username\" and \"sasl.password\" under the table's `kafka` properties",
+        ),
+        C::UnsupportedSASLMechanism => {
+            Verdict::Misconfigured("Set \"sasl.mechanism\" to one the brokers have enabled")
+        }
+        C::SSL => Verdict::Misconfigured(
+            "Check \"security.protocol\" and the \"ssl.*\" properties against the broker's listener",
+        ),
+        C::Resolve => Verdict::Misconfigured("Check the host names in `brokers`"),
+        C::MessageSizeTooLarge | C::MessageBatchTooLarge | C::InvalidMessageSize => {
+            Verdict::Misconfigured("Raise the topic's max.message.bytes or write smaller rows")
+        }
+        C::InvalidReplicationFactor => {
+            Verdict::Misconfigured("The cluster has fewer brokers than replicas are wanted")
+        }
+        C::PolicyViolation | C::InvalidConfig => {
+            Verdict::Misconfigured("The cluster's policy refuses it; ask its operator")
+        }
+        C::InvalidTransactionTimeout => Verdict::Misconfigured(
+            "Raise the brokers' transaction.max.timeout.ms to at least one minute",
+        ),
+        C::UnsupportedVersion | C::UnsupportedFeature => {
+            Verdict::Misconfigured("Brokers of Apache Kafka 2.5 or newer are needed")
+        }
+        code if is_transient(code) => Verdict::Transient,
+        _ => Verdict::Failed,
+    }
+}
+
+fn is_transient(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as C;
+    matches!(
+        code,
+        C::BrokerTransportFailure
+            | C::AllBrokersDown
+            | C::OperationTimedOut
+            | C::MessageTimedOut
+            | C::TimedOutQueue
+            | C::QueueFull
+            | C::WaitingForCoordinator
+            | C::InProgress
+            | C::PreviousInProgress
+            | C::WaitCache
+            | C::Retry
+            | C::BrokerDestroy
+            | C::DestroyBroker
+            | C::UnknownBroker
+            | C::NodeUpdate
+            | C::LeaderNotAvailable
+            | C::NotLeaderForPartition
+            | C::RequestTimedOut
+            | C::BrokerNotAvailable
+            | C::ReplicaNotAvailable
+            | C::NetworkException
+            | C::CoordinatorLoadInProgress
+            | C::CoordinatorNotAvailable
+            | C::NotCoordinator
+            | C::NotEnoughReplicas
+            | C::NotEnoughReplicasAfterAppend
+            | C::RebalanceInProgress
+            | C::NotController
+            | C::ConcurrentTransactions
+            | C::TransactionCoordinatorFenced
+            | C::KafkaStorageError
+            | C::FetchSessionIdNotFound
+            | C::InvalidFetchSessionEpoch
+            | C::ListenerNotFound
+            | C::FencedLeaderEpoch
+            | C::UnknownLeaderEpoch
+            | C::OffsetNotAvailable
+            | C::PreferredLeaderNotAvailable
+            | C::EligibleLeadersNotAvailable
+            | C::UnstableOffsetCommit
+            | C::ThrottlingQuotaExceeded
+            | C::RebootstrapRequired
+    )
+}
+
+/// Turns an error into trouble with a hint. Transient codes end up here once their limit is used
+/// up; then what the client last complained about tells more than the code that ran out of time.
+pub(crate) fn explain(
+    attempted: String,
+    brokers: &str,
+    error: &KafkaError,
+    log: &EventLog,
+) -> KafkaTrouble {
+    let Some(code) = error.rdkafka_error_code() else {
+        return KafkaTrouble::Failed {
+            attempted,
+            reason: without_values(error),
+        };
+    };
+    match classify(code) {
+        Verdict::Fenced => KafkaTrouble::Fenced { attempted },
+        Verdict::Misconfigured(hint) => KafkaTrouble::Misconfigured {
+            attempted,
+            reason: describe(code),
+            hint: hint.to_owned(),
+        },
+        Verdict::Failed => KafkaTrouble::Failed {
+            attempted,
+            reason: match error {
+                KafkaError::Transaction(native) => native.string(),
+                _ => describe(code),
+            },
+        },
+        Verdict::Transient => unreachable_brokers(attempted, brokers, code, log),
+    }
+}
+
+fn unreachable_brokers(
+    attempted: String,
+    brokers: &str,
+    code: RDKafkaErrorCode,
+    log: &EventLog,
+) -> KafkaTrouble {
+    let (reason, hint) = match log.last_error() {
+        Some((known, text)) => match classify(known) {
+            Verdict::Misconfigured(hint) => (text, hint.to_owned()),
+            _ => (format!("{} ({text})", describe(code)), reach_hint(brokers)),
+        },
+        None => (describe(code), reach_hint(brokers)),
+    };
+    KafkaTrouble::Misconfigured {
+        attempted,
+        reason,
+        hint,
+    }
+}
+
+fn reach_hint(brokers: &str) -> String {
+    format!(
+        "Check that a Kafka broker listens on {brokers} and that its advertised listeners can be reached from here"
+    )
+}
+
+/// What librdkafka says about a code, without our enum's name for it.
+pub(crate) fn describe(code: RDKafkaErrorCode) -> String {
+    let text = code.to_string();
+    match text.split_once(" (") {
+        Some((_, inner)) => inner.trim_end_matches(')').to_owned(),
+        None => text,
+    }
+}
+
+/// The error of a client that could not even be made: a property is wrong.
+pub(crate) fn create_failed(attempted: String, error: &KafkaError) -> KafkaTrouble {
+    KafkaTrouble::Misconfigured {
+        attempted,
+        reason: without_values(error),
+        hint: "Check the names and values under the table's `kafka` properties".to_owned(),
+    }
+}
+
+/// An error's text without property values, which can be secrets.
+fn without_values(error: &KafkaError) -> String {
+    match error {
+        KafkaError::ClientConfig(_, reason, property, value) => {
+            let reason = if value.is_empty() {
+                reason.clone()
+            } else {
+                reason.replace(value.as_str(), "***")
+            };
+            format!("property \"{property}\": {reason}")
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rdkafka::config::RDKafkaLogLevel;
+    use rdkafka::consumer::BaseConsumer;
+
+    #[test]
+    fn codes_are_sorted_by_what_a_caller_does() {
+        use RDKafkaErrorCode as C;
+        assert_eq!(classify(C::ProducerFenced), Verdict::Fenced);
+        assert_eq!(classify(C::BrokerTransportFailure), Verdict::Transient);
+        assert_eq!(classify(C::NotLeaderForPartition), Verdict::Transient);
+        assert_eq!(classify(C::OutOfOrderSequenceNumber), Verdict::Failed);
+        assert!(matches!(
+            classify(C::UnknownTopicOrPartition),
+            Verdict::Misconfigured(_)
+        ));
+    }
+
+    #[test]
+    fn a_timeout_is_explained_by_what_the_client_complained_about() {
+        use rdkafka::client::ClientContext;
+        let events = crate::kafka::ClientEvents::default();
+        events.error(
+            KafkaError::Global(RDKafkaErrorCode::Authentication),
+            "SASL authentication error: wrong password",
+        );
+        let error = KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut);
+        let trouble = explain("read topic 't'".to_owned(), "b:9092", &error, events.log());
+        let text = trouble.to_string();
+        assert!(text.contains("wrong password"), "{text}");
+        assert!(text.contains("sasl.password"), "{text}");
+    }
+
+    #[test]
+    fn an_unreachable_broker_is_named() {
+        let error = KafkaError::MetadataFetch(RDKafkaErrorCode::BrokerTransportFailure);
+        let trouble = explain("x".to_owned(), "nowhere:9092", &error, &EventLog::default());
+        assert!(trouble.to_string().contains("nowhere:9092"));
+    }
+
+    #[test]
+    fn a_wrong_property_is_named_without_its_value() {
+        let mut config = rdkafka::ClientConfig::new();
+        config
+            .set_log_level(RDKafkaLogLevel::Emerg)
+            .set("sasl.pasword", "hunter2");
+        let Err(error) = config.create::<BaseConsumer>() else {
+            panic!("a wrong property was taken")
+        };
+        let text = create_failed("open".to_owned(), &error).to_string();
+        assert!(text.contains("sasl.pasword"), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}

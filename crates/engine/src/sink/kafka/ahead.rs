@@ -1,0 +1,228 @@
+//! The sink that runs ahead of the checkpoint: short transactions that carry the source offsets
+//! their rows came from.
+
+use std::time::{Duration, Instant};
+
+use arrow::array::BooleanArray;
+use arrow::compute::filter_record_batch;
+use arrow::record_batch::RecordBatch;
+
+use super::cursor::{self, Cursor, SourceCursor};
+use super::producer::TransactionalProducer;
+use super::records::{EncodeError, Records};
+use super::{CursorPlace, RecordShape, SinkTarget};
+use crate::rows::Origin;
+use crate::sink::{CommitPermit, Committed, OutputRows, PreCommit, Progress, Sink, SinkError};
+use crate::units::{Epoch, Offset, Partition, SourceId};
+
+/// A transaction is committed before its time when it has grown to this many bytes, so that what
+/// is kept for sending it again stays bounded.
+const MOST_PENDING_BYTES: usize = 16 << 20;
+
+/// A source of the rows, as far as its cursor is concerned.
+#[derive(Debug, Clone)]
+pub struct CursorSource {
+    /// Source.
+    pub source: SourceId,
+    /// Where its cursor is kept.
+    pub place: CursorPlace,
+    /// Number of its partitions now. One that comes later has no cursor yet.
+    pub partitions: usize,
+}
+
+/// Sends rows in short transactions. After a restart, rows below the cursor are dropped: they have
+/// been sent. This needs the same rows for the same records, so it suits stateless outputs.
+pub struct KafkaAheadSink {
+    target: SinkTarget,
+    shape: RecordShape,
+    places: Vec<SourceCursor>,
+    producer: TransactionalProducer,
+    /// What had been sent before this instance began; rows below are dropped.
+    resumed: Cursor,
+    /// How far each partition has been evaluated and written.
+    progress: Cursor,
+    /// Entries of `progress` that the committed cursor does not have yet.
+    changed: Cursor,
+    pending: Records,
+    /// When the first pending row came.
+    since: Option<Instant>,
+    /// Became visible and was not reported yet.
+    unreported: Committed,
+}
+
+impl KafkaAheadSink {
+    /// Connects, fences older instances and reads how far they came.
+    pub fn open(
+        target: SinkTarget,
+        shape: RecordShape,
+        sources: &[CursorSource],
+    ) -> Result<Self, SinkError> {
+        let places: Vec<SourceCursor> = sources
+            .iter()
+            .map(|source| SourceCursor {
+                source: source.source,
+                place: source.place.clone(),
+                partitions: source.partitions,
+            })
+            .collect();
+        let (producer, committed) =
+            TransactionalProducer::open(&target, |_| cursor::request(&places, &target.topic))?;
+        let resumed = cursor::read(&places, &target.topic, &target.lineage, &committed);
+        Ok(Self {
+            progress: resumed.clone(),
+            changed: Cursor::new(),
+            target,
+            shape,
+            places,
+            producer,
+            resumed,
+            pending: Records::default(),
+            since: None,
+            unreported: Committed::default(),
+        })
+    }
+
+    /// Next offset below which a partition's rows had been sent before this instance began.
+    pub fn resumed_at(&self, source: SourceId, partition: Partition) -> Option<Offset> {
+        self.resumed.get(&(source, partition)).copied()
+    }
+
+    fn commit_pending(&mut self) -> Result<(), SinkError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let mark = cursor::write(
+            &self.places,
+            &self.target.topic,
+            &self.target.lineage,
+            &self.progress,
+            &self.changed,
+        )
+        .map_err(|error| SinkError::Failed {
+            attempted: self.target.attempt("keep the cursor of"),
+            reason: error.to_string(),
+        })?;
+        self.producer.commit(&self.pending, &mark)?;
+        self.unreported += Committed {
+            rows: self.pending.len() as u64,
+            files: 0,
+            bytes: self.pending.bytes() as u64,
+        };
+        self.pending.clear();
+        self.changed.clear();
+        self.since = None;
+        Ok(())
+    }
+
+    fn note_progress(&mut self, progress: &[Progress]) {
+        for step in progress {
+            let at = (step.source, step.partition);
+            let known = self.progress.entry(at).or_insert(Offset(0));
+            // After a restart partitions are evaluated again from further back.
+            if step.next > *known {
+                *known = step.next;
+                self.changed.insert(at, step.next);
+            }
+        }
+    }
+}
+
+/// The rows that have not been sent by an earlier instance; `None` if that is all of them.
+fn unsent(resumed: &Cursor, origin: &Origin) -> Option<BooleanArray> {
+    let is_new = |(partition, offset): (&i32, &i64)| {
+        resumed
+            .get(&(origin.source, Partition(*partition)))
+            .is_none_or(|next| *offset >= next.0)
+    };
+    let rows = || origin.partition.values().iter().zip(origin.offset.values());
+    if rows().all(is_new) {
+        return None;
+    }
+    Some(rows().map(|row| Some(is_new(row))).collect())
+}
+
+impl Sink for KafkaAheadSink {
+    fn restore(
+        &mut self,
+        _permit: &CommitPermit,
+        _pre_commit: PreCommit,
+    ) -> Result<Committed, SinkError> {
+        // The cursor says all there is to know, and it is newer than any checkpoint.
+        Ok(Committed::default())
+    }
+
+    fn write(&mut self, rows: OutputRows, progress: &[Progress]) -> Result<(), SinkError> {
+        let Some(origin) = &rows.origin else {
+            return Err(SinkError::Failed {
+                attempted: self.target.attempt("write to"),
+                reason: "rows without an origin cannot go ahead of the checkpoint".to_owned(),
+            });
+        };
+        let failed = |error: arrow::error::ArrowError| EncodeError::from(error);
+        let batch: RecordBatch = match unsent(&self.resumed, origin) {
+            None => rows.batch,
+            Some(mask) => filter_record_batch(&rows.batch, &mask)
+                .map_err(failed)
+                .map_err(|error| error.for_sink(&self.target))?,
+        };
+        if batch.num_rows() > 0 {
+            self.pending
+                .add(&batch, &self.shape, self.producer.max_record_bytes())
+                .map_err(|error| error.for_sink(&self.target))?;
+            self.since.get_or_insert_with(Instant::now);
+            self.producer.feed(&self.pending)?;
+        }
+        self.note_progress(progress);
+        if self.pending.bytes() >= MOST_PENDING_BYTES {
+            self.commit_pending()?;
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self) -> Result<(Committed, Option<Duration>), SinkError> {
+        let due = |since: Instant| self.target.commit_interval.saturating_sub(since.elapsed());
+        if self.since.is_some_and(|since| due(since).is_zero()) {
+            self.commit_pending()?;
+        }
+        let due = |since: Instant| self.target.commit_interval.saturating_sub(since.elapsed());
+        Ok((std::mem::take(&mut self.unreported), self.since.map(due)))
+    }
+
+    fn pre_commit(&mut self, _epoch: Epoch, _last: bool) -> Result<PreCommit, SinkError> {
+        self.commit_pending()?;
+        Ok(PreCommit::default())
+    }
+
+    fn commit(&mut self, _permit: &CommitPermit) -> Result<Committed, SinkError> {
+        Ok(Committed::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int32Array, Int64Array, UInt32Array};
+
+    use super::*;
+
+    #[test]
+    fn rows_below_the_cursor_are_dropped_partition_by_partition() {
+        let origin = Origin {
+            source: SourceId(0),
+            partition: Int32Array::from(vec![0, 0, 1, 1, 2]),
+            offset: Int64Array::from(vec![4, 5, 4, 5, 0]),
+            timestamp: Int64Array::from(vec![0; 5]),
+            row: UInt32Array::from_iter_values(0..5),
+        };
+        let cursor = Cursor::from([
+            ((SourceId(0), Partition(0)), Offset(5)),
+            ((SourceId(0), Partition(1)), Offset(4)),
+            ((SourceId(1), Partition(2)), Offset(9)),
+        ]);
+        let mask = unsent(&cursor, &origin).expect("one row is below");
+        assert_eq!(
+            mask,
+            BooleanArray::from(vec![false, true, true, true, true])
+        );
+        assert_eq!(unsent(&Cursor::new(), &origin), None);
+    }
+}

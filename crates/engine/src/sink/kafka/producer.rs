@@ -1,0 +1,358 @@
+//! A transactional producer that sends a buffer of records and commits them with a mark, or sends
+//! them all again: the buffer is the sink's until `commit` has returned.
+//!
+//! What can happen to a transaction, and what is done about it:
+//!
+//! - a call says "try again" (broker restarts, coordinator moves): the same call, until the limit;
+//! - the transaction has to be aborted (a delivery failed): abort, begin anew, send all again;
+//! - fenced: another instance has opened the same sink; nothing more can be sent, nor should it;
+//! - refused (rights, sizes): stop with a hint.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::util::Timeout;
+
+use super::SinkTarget;
+use super::records::Records;
+use crate::kafka::admin::{CONNECT_TIMEOUT, Topics};
+use crate::kafka::{ClientEvents, Role, Verdict, classify, client_config, create_failed, explain};
+use crate::sink::SinkError;
+
+/// Longest time one commit may take, retries and replays included: a broker restart is shorter.
+const COMMIT_LIMIT: Duration = Duration::from_secs(120);
+
+/// Longest wait of a single call on the cluster.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Times a transaction's records are sent before the sink gives up.
+const MOST_ATTEMPTS: u32 = 5;
+
+/// Pause before a call is repeated or a transaction sent again; doubles up to a second.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest wait for an open transaction's abort when a sink is dropped.
+const DROP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Records larger than this are not sent, whatever the topic allows.
+const LARGEST_RECORD: usize = 64 << 20;
+
+/// Records handed to the client between two looks at its delivery reports.
+const REPORTS_EVERY: usize = 1_000;
+
+/// See the module.
+pub(super) struct TransactionalProducer {
+    target: SinkTarget,
+    events: ClientEvents,
+    producer: BaseProducer<ClientEvents>,
+    group: ConsumerGroupMetadata,
+    max_record_bytes: usize,
+    in_transaction: bool,
+    /// Records of the buffer that the open transaction has taken.
+    sent: usize,
+}
+
+/// What to do about an error.
+enum Next {
+    /// Repeat the call.
+    Retry(KafkaError),
+    /// Abort and send everything again.
+    Replay(KafkaError),
+    /// Give up.
+    Stop(SinkError),
+}
+
+impl TransactionalProducer {
+    /// Connects, fences older instances, settles their open transaction, and reads the offsets of
+    /// `marks` in the private group as they stand after that.
+    pub(super) fn open(
+        target: &SinkTarget,
+        marks: impl FnOnce(usize) -> TopicPartitionList,
+    ) -> Result<(Self, TopicPartitionList), SinkError> {
+        let deadline = Instant::now() + CONNECT_TIMEOUT;
+        let topics = Topics::new(&target.cluster)?;
+        let Some(partitions) = topics.partitions(&target.topic, deadline)? else {
+            return Err(SinkError::Misconfigured {
+                attempted: format!("output '{}'", target.output),
+                reason: format!(
+                    "topic '{}' does not exist on {}",
+                    target.topic, target.cluster.brokers
+                ),
+                hint: "Create it with `floodmark topics create FILE`".to_owned(),
+            });
+        };
+        let max_record_bytes = topics
+            .max_message_bytes(&target.topic, deadline)
+            .min(LARGEST_RECORD);
+        let attempted = target.attempt("write to");
+        let events = ClientEvents::default();
+        let role = Role::Transactional {
+            id: target.transactional_id(),
+            max_message_bytes: max_record_bytes.max(1_000),
+        };
+        let producer: BaseProducer<ClientEvents> = client_config(&target.cluster, &role)
+            .create_with_context(events.clone())
+            .map_err(|error| create_failed(attempted.clone(), &error))?;
+        let role = Role::GroupOffsets {
+            group: target.group(),
+        };
+        let marker: BaseConsumer<ClientEvents> = client_config(&target.cluster, &role)
+            .create_with_context(ClientEvents::default())
+            .map_err(|error| create_failed(attempted.clone(), &error))?;
+        let Some(group) = marker.group_metadata() else {
+            return Err(SinkError::Failed {
+                attempted,
+                reason: "the client made no group".to_owned(),
+            });
+        };
+        let this = Self {
+            target: target.clone(),
+            events,
+            producer,
+            group,
+            max_record_bytes,
+            in_transaction: false,
+            sent: 0,
+        };
+        this.insist(
+            Instant::now() + CONNECT_TIMEOUT * 2,
+            "prepare transactions on",
+            |timeout| this.producer.init_transactions(timeout),
+        )?;
+        let committed = this.read_marks(&marker, &marks(partitions))?;
+        Ok((this, committed))
+    }
+
+    /// Largest record the topic takes, in bytes.
+    pub(super) fn max_record_bytes(&self) -> usize {
+        self.max_record_bytes
+    }
+
+    /// Hands records that have not been sent yet to the client, in the open transaction. Whatever
+    /// fails here comes up again in [`commit`](Self::commit), which repairs it.
+    pub(super) fn feed(&mut self, records: &Records) -> Result<(), SinkError> {
+        match self.send(records) {
+            Ok(()) | Err(Next::Retry(_) | Next::Replay(_)) => Ok(()),
+            Err(Next::Stop(error)) => Err(error),
+        }
+    }
+
+    /// Sends what is left of `records` and commits them together with `mark`.
+    pub(super) fn commit(
+        &mut self,
+        records: &Records,
+        mark: &TopicPartitionList,
+    ) -> Result<(), SinkError> {
+        let deadline = Instant::now() + COMMIT_LIMIT;
+        let mut pause = FIRST_PAUSE;
+        for attempt in 1.. {
+            let error = match self.try_commit(records, mark, deadline) {
+                Ok(()) => break,
+                Err(Next::Stop(error)) => return Err(error),
+                // The limit is used up. Whether the commit went through is not known here; the next
+                // instance learns it from the mark.
+                Err(Next::Retry(error)) => return Err(self.explain("write to", &error)),
+                Err(Next::Replay(error)) => error,
+            };
+            tracing::debug!(output = self.target.output, attempt, %error, "transaction aborted");
+            self.abort(deadline)?;
+            if attempt >= MOST_ATTEMPTS || Instant::now() >= deadline {
+                return Err(self.explain("write to", &error));
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        self.in_transaction = false;
+        self.sent = 0;
+        Ok(())
+    }
+
+    fn try_commit(
+        &mut self,
+        records: &Records,
+        mark: &TopicPartitionList,
+        deadline: Instant,
+    ) -> Result<(), Next> {
+        self.send(records)?;
+        self.drain(deadline)?;
+        self.repeat(deadline, |timeout| {
+            self.producer
+                .send_offsets_to_transaction(mark, &self.group, timeout)
+        })?;
+        self.repeat(deadline, |timeout| {
+            self.producer.commit_transaction(timeout)
+        })
+    }
+
+    fn send(&mut self, records: &Records) -> Result<(), Next> {
+        if !self.in_transaction {
+            self.producer
+                .begin_transaction()
+                .map_err(|error| self.judge(error))?;
+            self.in_transaction = true;
+            self.sent = 0;
+        }
+        while self.sent < records.len() {
+            let view = records.get(self.sent);
+            let mut record = BaseRecord::<[u8], [u8]>::to(&self.target.topic);
+            record.key = view.key;
+            record.payload = view.value;
+            record.headers = view.headers;
+            match self.producer.send(record) {
+                Ok(()) => self.sent += 1,
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+                    self.producer.poll(Duration::from_millis(1));
+                }
+                Err((error, _)) => return Err(self.judge(error)),
+            }
+            if self.sent.is_multiple_of(REPORTS_EVERY) {
+                self.producer.poll(Duration::ZERO);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until every record is acknowledged. Committing before that works too, but then the
+    /// client waits in steps of 100 ms.
+    fn drain(&self, deadline: Instant) -> Result<(), Next> {
+        while self.producer.in_flight_count() > 0 && Instant::now() < deadline {
+            self.producer.poll(Duration::from_millis(1));
+        }
+        match self.events.log().take_delivery_error() {
+            None => Ok(()),
+            Some(code) => Err(self.judge(KafkaError::MessageProduction(code))),
+        }
+    }
+
+    fn abort(&mut self, deadline: Instant) -> Result<(), SinkError> {
+        if self.in_transaction {
+            self.insist(deadline, "abort a transaction on", |timeout| {
+                self.producer.poll(Duration::ZERO);
+                self.producer.abort_transaction(timeout)
+            })?;
+        }
+        // Reports of what was purged come now; they are about records that will be sent again.
+        while self.producer.in_flight_count() > 0 && Instant::now() < deadline {
+            self.producer.poll(Duration::from_millis(1));
+        }
+        let _about_the_aborted = self.events.log().take_delivery_error();
+        self.in_transaction = false;
+        self.sent = 0;
+        Ok(())
+    }
+
+    /// Repeats a call while it says that it may be repeated.
+    fn repeat(
+        &self,
+        deadline: Instant,
+        call: impl Fn(Timeout) -> Result<(), KafkaError>,
+    ) -> Result<(), Next> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Err(error) = call(Timeout::After(left.min(CALL_TIMEOUT))) else {
+                return Ok(());
+            };
+            match self.judge(error) {
+                Next::Retry(_) if Instant::now() + pause < deadline => {
+                    self.producer.poll(pause);
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                other => return Err(other),
+            }
+        }
+    }
+
+    /// Like [`repeat`](Self::repeat), for calls outside of a transaction.
+    fn insist(
+        &self,
+        deadline: Instant,
+        action: &str,
+        call: impl Fn(Timeout) -> Result<(), KafkaError>,
+    ) -> Result<(), SinkError> {
+        self.repeat(deadline, call).map_err(|next| match next {
+            Next::Stop(error) => error,
+            Next::Retry(error) | Next::Replay(error) => {
+                self.producer.poll(Duration::ZERO);
+                self.explain(action, &error)
+            }
+        })
+    }
+
+    fn judge(&self, error: KafkaError) -> Next {
+        if let Some((code, reason)) = self.producer.client().fatal_error() {
+            return Next::Stop(match classify(code) {
+                Verdict::Fenced => SinkError::Fenced {
+                    attempted: self.target.attempt("write to"),
+                },
+                _ => SinkError::Failed {
+                    attempted: self.target.attempt("write to"),
+                    reason,
+                },
+            });
+        }
+        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+        if matches!(classify(code), Verdict::Fenced | Verdict::Misconfigured(_)) {
+            return Next::Stop(self.explain("write to", &error));
+        }
+        match &error {
+            KafkaError::Transaction(native) if native.txn_requires_abort() => Next::Replay(error),
+            KafkaError::Transaction(native) if native.is_retriable() => Next::Retry(error),
+            KafkaError::Transaction(_) => Next::Stop(self.explain("write to", &error)),
+            KafkaError::Flush(_) => Next::Retry(error),
+            // A record that was not delivered has doomed its transaction.
+            KafkaError::MessageProduction(_) => Next::Replay(error),
+            _ if classify(code) == Verdict::Transient => Next::Retry(error),
+            _ => Next::Stop(self.explain("write to", &error)),
+        }
+    }
+
+    fn read_marks(
+        &self,
+        marker: &BaseConsumer<ClientEvents>,
+        marks: &TopicPartitionList,
+    ) -> Result<TopicPartitionList, SinkError> {
+        if marks.count() == 0 {
+            return Ok(TopicPartitionList::new());
+        }
+        let deadline = Instant::now() + CONNECT_TIMEOUT * 2;
+        loop {
+            let error = match marker.committed_offsets(marks.clone(), CALL_TIMEOUT) {
+                Ok(committed) => match committed.elements().iter().find_map(|e| e.error().err()) {
+                    None => return Ok(committed),
+                    Some(error) => error,
+                },
+                Err(error) => error,
+            };
+            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+            if classify(code) != Verdict::Transient || Instant::now() >= deadline {
+                return Err(self.explain("read the cursor of", &error));
+            }
+            std::thread::sleep(FIRST_PAUSE);
+        }
+    }
+
+    fn explain(&self, action: &str, error: &KafkaError) -> SinkError {
+        let attempted = self.target.attempt(action);
+        explain(
+            attempted,
+            &self.target.cluster.brokers,
+            error,
+            self.events.log(),
+        )
+        .into()
+    }
+}
+
+impl Drop for TransactionalProducer {
+    fn drop(&mut self) {
+        // An open transaction would hold back every reader of the topic until it times out.
+        if self.in_transaction {
+            let _best_effort = self.producer.abort_transaction(DROP_TIMEOUT);
+        }
+    }
+}

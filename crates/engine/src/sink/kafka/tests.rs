@@ -1,0 +1,189 @@
+//! The epoch sink against a real cluster (`KAFKA_BROKERS`). These tests live here because only the
+//! crate can make a commit permit.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use arrow::array::{Array, Int64Array, RecordBatch};
+use floodmark_pipeline::KafkaCluster;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::topic_partition_list::{Offset as NativeOffset, TopicPartitionList};
+
+use super::{KafkaEpochSink, RecordShape, SinkTarget};
+use crate::kafka::admin::{TopicSpec, Topics};
+use crate::sink::{CommitPermit, OutputRows, PreCommit, Sink, SinkError};
+use crate::units::Epoch;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn target(stem: &str) -> Option<SinkTarget> {
+    let Ok(brokers) = std::env::var("KAFKA_BROKERS") else {
+        eprintln!(
+            "skipped (FLOODMARK_TEST_KAFKA): set KAFKA_BROKERS to run against a real cluster"
+        );
+        return None;
+    };
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970");
+    let name = format!("test-{stem}-{}", now.as_nanos());
+    let cluster = KafkaCluster {
+        brokers,
+        properties: BTreeMap::new(),
+    };
+    let spec = TopicSpec {
+        name: name.clone(),
+        partitions: 2,
+        config: BTreeMap::new(),
+    };
+    let topics = Topics::new(&cluster).expect("a client");
+    topics
+        .create(&spec, Instant::now() + PATIENCE)
+        .expect("the topic is made");
+    Some(SinkTarget {
+        pipeline: name.clone(),
+        output: "windows".to_owned(),
+        lineage: "first".to_owned(),
+        cluster,
+        topic: name,
+        commit_interval: Duration::from_millis(50),
+    })
+}
+
+fn open(target: &SinkTarget) -> KafkaEpochSink {
+    let shape = RecordShape::Json {
+        key: None,
+        headers: Vec::new(),
+    };
+    KafkaEpochSink::open(target.clone(), shape).expect("the sink opens")
+}
+
+fn rows(values: &[i64]) -> OutputRows {
+    let column = Arc::new(Int64Array::from(values.to_vec())) as Arc<dyn Array>;
+    let batch = RecordBatch::try_from_iter([("n", column)]).expect("a batch");
+    OutputRows {
+        batch,
+        origin: None,
+    }
+}
+
+fn committed_values(target: &SinkTarget) -> Vec<i64> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &target.cluster.brokers)
+        .set("group.id", "floodmark-test")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .create()
+        .expect("a consumer");
+    let mut list = TopicPartitionList::new();
+    for partition in 0..2 {
+        list.add_partition_offset(&target.topic, partition, NativeOffset::Beginning)
+            .expect("a list");
+    }
+    consumer.assign(&list).expect("assigned");
+    let (mut values, mut ended) = (Vec::new(), 0);
+    let until = Instant::now() + PATIENCE;
+    while ended < 2 {
+        assert!(Instant::now() < until, "the topic does not end");
+        match consumer.poll(Duration::from_millis(200)) {
+            Some(Ok(message)) => {
+                let row: serde_json::Value =
+                    serde_json::from_slice(message.payload().expect("a value")).expect("JSON");
+                values.push(row["n"].as_i64().expect("a number"));
+            }
+            Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
+            Some(Err(error)) => panic!("{error}"),
+            None => {}
+        }
+    }
+    values.sort_unstable();
+    values
+}
+
+#[test]
+fn an_epoch_is_sent_once_wherever_the_instance_dies() {
+    let Some(target) = target("epoch") else {
+        return;
+    };
+    let mut first = open(&target);
+    first.write(rows(&[1, 2]), &[]).expect("written");
+    let epoch_1 = first.pre_commit(Epoch(1), false).expect("staged");
+    first.write(rows(&[3]), &[]).expect("of the next epoch");
+    first.commit(&CommitPermit::new(Epoch(1))).expect("sent");
+    // The same commit again, then death between the next pre-commit and its commit.
+    first
+        .commit(&CommitPermit::new(Epoch(1)))
+        .expect("nothing left to do");
+    let epoch_2 = first.pre_commit(Epoch(2), false).expect("staged");
+    std::mem::forget(first);
+    assert_eq!(committed_values(&target), [1, 2]);
+
+    let mut second = open(&target);
+    assert_eq!(second.stamped(), Some(Epoch(1)));
+    let sent = second
+        .restore(&CommitPermit::new(Epoch(2)), epoch_2.clone())
+        .expect("sent");
+    assert_eq!(sent.rows, 1);
+    std::mem::forget(second);
+
+    // Death after the send and before anyone knew: the stamp knows.
+    let mut third = open(&target);
+    let sent = third
+        .restore(&CommitPermit::new(Epoch(2)), epoch_2)
+        .expect("skipped");
+    assert_eq!(sent.rows, 0);
+    let older = third
+        .restore(&CommitPermit::new(Epoch(1)), epoch_1)
+        .expect("skipped");
+    assert_eq!(older.rows, 0);
+    assert_eq!(committed_values(&target), [1, 2, 3]);
+}
+
+#[test]
+fn an_epoch_without_rows_leaves_nothing_and_a_new_lineage_starts_over() {
+    let Some(mut target) = target("lineage") else {
+        return;
+    };
+    let mut sink = open(&target);
+    sink.pre_commit(Epoch(1), false).expect("staged");
+    sink.commit(&CommitPermit::new(Epoch(1)))
+        .expect("nothing to send");
+    assert_eq!(sink.stamped(), None);
+    sink.write(rows(&[1]), &[]).expect("written");
+    sink.pre_commit(Epoch(9), true).expect("staged");
+    sink.commit(&CommitPermit::new(Epoch(9))).expect("sent");
+    drop(sink);
+    target.lineage = "second".to_owned();
+    let mut sink = open(&target);
+    assert_eq!(sink.stamped(), None);
+    let again = PreCommit {
+        work: serde_json::Value::Null,
+        carried: vec![rows(&[1]).batch],
+    };
+    let sent = sink
+        .restore(&CommitPermit::new(Epoch(1)), again)
+        .expect("sent");
+    assert_eq!(sent.rows, 1);
+    drop(sink);
+    assert_eq!(committed_values(&target), [1, 1]);
+}
+
+#[test]
+fn an_older_instance_is_fenced_when_it_commits() {
+    let Some(target) = target("fence") else {
+        return;
+    };
+    let mut zombie = open(&target);
+    zombie.write(rows(&[1]), &[]).expect("written");
+    zombie.pre_commit(Epoch(1), false).expect("staged");
+    let _successor = open(&target);
+    let error = zombie
+        .commit(&CommitPermit::new(Epoch(1)))
+        .expect_err("fenced");
+    assert!(matches!(error, SinkError::Fenced { .. }), "{error}");
+    assert!(committed_values(&target).is_empty());
+}

@@ -1,0 +1,469 @@
+//! Parquet files under Hive directories, exactly once to a reader that only lists them.
+//!
+//! ```text
+//!   write ─> split by directory ─> open files ─(full, or memory is short)─> staged
+//!                                      │ pre_commit                            │
+//!                  carried in the manifest <── young ──┴── due ──> staged ─────┤
+//!                                                                              v
+//!   commit ──────────────────────────────────────────────────────────────> published
+//! ```
+//!
+//! - Nothing is visible before `commit`; what `pre_commit` returned is enough to commit or to go
+//!   on after a crash, on any machine.
+//! - Names of files are made of epoch, generation, instance and a sequence number, so that no
+//!   other instance ever writes them, not even after the checkpoint was deleted.
+//! - With a roll interval a file may span checkpoints: rows of young small files travel in the
+//!   manifest until the file is due. Without one every checkpoint closes its files.
+//! - Memory is bounded by [`MAX_HELD_BYTES`] whatever the rows: beyond it the biggest file is
+//!   encoded or closed early, and beyond [`MAX_OPEN_FILES`] the oldest files are closed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use floodmark_pipeline::{Compression, Storage};
+use futures::{StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
+
+use super::{CommitPermit, Committed, OutputRows, PreCommit, Progress, Sink, SinkError};
+use crate::clock::Clock;
+use crate::storage::{StorageError, Store};
+use crate::units::{Epoch, Generation};
+
+mod file;
+mod hive;
+mod open_files;
+mod uploads;
+
+#[cfg(test)]
+mod tests;
+
+pub use hive::PartitionBy;
+pub use open_files::{MAX_CARRIED_BYTES, MAX_HELD_BYTES, MAX_OPEN_FILES};
+
+use file::{FileError, FileFormat};
+use hive::{PartitionError, Partitioner};
+use open_files::{Limits, Names, OpenFiles};
+use uploads::StagedFile;
+
+/// Files published at a time.
+const PUBLISHED_AT_ONCE: usize = 16;
+
+/// Hidden files this old belong to no living instance.
+const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 3600);
+
+/// What a sink is told when it opens.
+pub struct ParquetOptions<'a> {
+    /// Name of the pipeline.
+    pub pipeline: &'a str,
+    /// Name of the output.
+    pub output: &'a str,
+    /// Its sink in the pipeline file.
+    pub sink: &'a floodmark_pipeline::ParquetSink,
+    /// Schema of its rows.
+    pub schema: SchemaRef,
+    /// Partition columns and their expressions over these rows.
+    pub partition_by: PartitionBy,
+    /// Fencing token of this instance.
+    pub generation: Generation,
+    /// A random name of this instance.
+    pub instance: &'a str,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Writes one output's rows. See the module.
+pub struct ParquetSink {
+    output: String,
+    partitioner: Partitioner,
+    files: OpenFiles,
+    store: Store,
+    runtime: Handle,
+    clock: Arc<dyn Clock>,
+    awaiting: Option<Awaiting>,
+    cleaned: bool,
+}
+
+/// Work that a manifest has or will have.
+struct Awaiting {
+    epoch: Epoch,
+    files: Vec<StagedFile>,
+}
+
+/// What the manifest says of a sink's work.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Work {
+    /// Where the files are staged.
+    location: String,
+    /// Files to publish.
+    files: Vec<StagedFile>,
+    /// Files whose rows are carried.
+    open: Vec<CarriedFile>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct CarriedFile {
+    directory: String,
+    opened_ms: i64,
+}
+
+impl ParquetSink {
+    /// Opens the output's directory and proves that it can be written. Not for runtime threads.
+    pub fn open(
+        options: ParquetOptions<'_>,
+        storage: &Storage,
+        runtime: Handle,
+    ) -> Result<Self, SinkError> {
+        let store = runtime.block_on(Store::open(&options.sink.location, storage))?;
+        Self::new(options, store, runtime)
+    }
+
+    /// The same in a store that is open.
+    pub fn new(
+        options: ParquetOptions<'_>,
+        store: Store,
+        runtime: Handle,
+    ) -> Result<Self, SinkError> {
+        let refused = |error: PartitionError| SinkError::Misconfigured {
+            attempted: format!("partitioning output \"{}\"", options.output),
+            reason: error.to_string(),
+            hint: "Correct partition_by in the pipeline file".to_owned(),
+        };
+        let partitioner =
+            Partitioner::new(options.partition_by, &options.schema).map_err(refused)?;
+        let columns = partitioner.file_columns(&options.schema).map_err(refused)?;
+        if columns.is_empty() {
+            return Err(SinkError::Misconfigured {
+                attempted: format!("opening output \"{}\"", options.output),
+                reason: "every column is a partition column, so files would hold none".to_owned(),
+                hint: "Select another column, or partition by fewer".to_owned(),
+            });
+        }
+        let sink = options.sink;
+        let format = FileFormat {
+            file: hive::file_schema(&options.schema, &columns),
+            rows: options.schema,
+            columns,
+            properties: FileFormat::properties(sink.compression, sink.row_group_rows),
+            metadata: vec![
+                ("floodmark.pipeline", options.pipeline.to_owned()),
+                ("floodmark.output", options.output.to_owned()),
+                ("floodmark.generation", options.generation.to_string()),
+                ("floodmark.version", env!("CARGO_PKG_VERSION").to_owned()),
+            ],
+        };
+        let limits = Limits {
+            row_group_rows: sink.row_group_rows.max(1),
+            target_file_bytes: sink.target_file_bytes,
+            roll_interval_ms: i64::try_from(sink.roll_interval.as_millis()).unwrap_or(i64::MAX),
+            held_bytes: MAX_HELD_BYTES,
+            open_files: MAX_OPEN_FILES,
+        };
+        let owner = format!("{}/{}", options.pipeline, options.output);
+        let names = Names {
+            epoch: Epoch(0).next(),
+            generation: options.generation,
+            owner: crc32fast::hash(owner.as_bytes()),
+            instance: crc32fast::hash(options.instance.as_bytes()),
+            sequence: 0,
+            ending: ending(sink.compression),
+        };
+        Ok(Self {
+            output: options.output.to_owned(),
+            partitioner,
+            files: OpenFiles::new(format, limits, names, store.clone(), runtime.clone()),
+            store,
+            runtime,
+            clock: options.clock,
+            awaiting: None,
+            cleaned: false,
+        })
+    }
+
+    /// Sends rows to their files; `opened_ms` says how old a file is that was open before.
+    fn route(
+        &mut self,
+        batch: RecordBatch,
+        opened_ms: impl Fn(&str) -> i64,
+    ) -> Result<(), SinkError> {
+        let parts = self
+            .partitioner
+            .split(batch)
+            .map_err(|error| SinkError::Failed {
+                attempted: format!("partitioning output \"{}\"", self.output),
+                reason: error.to_string(),
+            })?;
+        for (directory, part) in parts {
+            let opened_ms = opened_ms(&directory);
+            let pushed = self.files.push(&directory, part, opened_ms);
+            pushed.map_err(|error| self.failed(error))?;
+        }
+        Ok(())
+    }
+
+    fn publish(&self, files: &[StagedFile]) -> Result<Committed, SinkError> {
+        let publish = |file: &StagedFile| {
+            let (store, file) = (self.store.clone(), file.clone());
+            async move {
+                store.publish(&file.staged).await?;
+                Ok::<_, StorageError>(file)
+            }
+        };
+        let all = futures::stream::iter(files.iter().map(publish))
+            .buffer_unordered(PUBLISHED_AT_ONCE)
+            .try_fold(Committed::default(), |mut sum, file| async move {
+                sum += Committed {
+                    rows: file.rows,
+                    files: 1,
+                    bytes: file.staged.size,
+                };
+                Ok(sum)
+            });
+        Ok(self.runtime.block_on(all)?)
+    }
+
+    /// Removes what dead instances left, once, beside the work. Everything a manifest lists has
+    /// been published by then.
+    fn clean_leftovers(&mut self) {
+        if std::mem::replace(&mut self.cleaned, true) {
+            return;
+        }
+        let now = SystemTime::UNIX_EPOCH
+            + Duration::from_millis(u64::try_from(self.clock.wall_ms()).unwrap_or_default());
+        let before = now
+            .checked_sub(LEFTOVER_AGE)
+            .unwrap_or(SystemTime::UNIX_EPOCH);
+        let owner = self.files.names.owner;
+        let store = self.store.clone();
+        self.runtime.spawn(async move {
+            let ours = move |name: &str| Names::is_of_owner(owner, name);
+            match store.clean_leftovers("", before, ours).await {
+                Ok(0) => {}
+                Ok(files) => tracing::info!(files, ?store, "removed files of dead instances"),
+                Err(error) => tracing::debug!(%error, "files of dead instances were not removed"),
+            }
+        });
+    }
+
+    fn failed(&self, error: FileError) -> SinkError {
+        let reason = match error {
+            FileError::Storage(error) => return error.into(),
+            FileError::Arrow(error) => error.to_string(),
+            FileError::Parquet(error) => error.to_string(),
+        };
+        let attempted = format!("encoding rows of output \"{}\"", self.output);
+        SinkError::Failed { attempted, reason }
+    }
+
+    /// Reads a manifest's description of the work.
+    fn work(&self, work: serde_json::Value) -> Result<Work, SinkError> {
+        let attempted = || format!("taking up the work of output \"{}\"", self.output);
+        if work.is_null() {
+            return Ok(Work {
+                location: self.store.location().to_owned(),
+                ..Work::default()
+            });
+        }
+        let work: Work = serde_json::from_value(work).map_err(|error| SinkError::Failed {
+            attempted: attempted(),
+            reason: format!("the checkpoint's description of it cannot be read: {error}"),
+        })?;
+        if work.location == self.store.location() {
+            return Ok(work);
+        }
+        Err(SinkError::Misconfigured {
+            attempted: attempted(),
+            reason: format!(
+                "its last files were staged in {}, but the pipeline file now says {}",
+                work.location,
+                self.store.location()
+            ),
+            hint: "Start once with the old path and stop it, so that its work is finished there; \
+                   then change the path"
+                .to_owned(),
+        })
+    }
+
+    fn check_carried(&self, batch: &RecordBatch) -> Result<(), SinkError> {
+        let schema = batch.schema();
+        let fields = self.files.format.rows.fields();
+        let fits = schema.fields().len() == fields.len()
+            && schema.fields().iter().zip(fields).all(|(carried, field)| {
+                carried.name() == field.name() && carried.data_type() == field.data_type()
+            });
+        if fits {
+            return Ok(());
+        }
+        Err(SinkError::Misconfigured {
+            attempted: format!("taking up the work of output \"{}\"", self.output),
+            reason: "rows of its open files have other columns than the query now has".to_owned(),
+            hint: "Start once with the old query and stop it, so that its files are closed; then \
+                   change the query"
+                .to_owned(),
+        })
+    }
+}
+
+impl Sink for ParquetSink {
+    fn restore(
+        &mut self,
+        permit: &CommitPermit,
+        pre_commit: PreCommit,
+    ) -> Result<Committed, SinkError> {
+        let work = self.work(pre_commit.work)?;
+        for batch in &pre_commit.carried {
+            self.check_carried(batch)?;
+        }
+        let committed = self.publish(&work.files)?;
+        self.files.names.epoch = permit.epoch().next();
+        let now_ms = self.clock.wall_ms();
+        let opened: HashMap<&str, i64> = work
+            .open
+            .iter()
+            .map(|file| (file.directory.as_str(), file.opened_ms))
+            .collect();
+        for batch in pre_commit.carried {
+            self.route(batch, |directory| {
+                opened.get(directory).copied().unwrap_or(now_ms)
+            })?;
+        }
+        Ok(committed)
+    }
+
+    fn write(&mut self, rows: OutputRows, _progress: &[Progress]) -> Result<(), SinkError> {
+        let now_ms = self.clock.wall_ms();
+        self.route(rows.batch, |_| now_ms)
+    }
+
+    fn poll(&mut self) -> Result<(Committed, Option<Duration>), SinkError> {
+        Ok((Committed::default(), None))
+    }
+
+    fn describe_offsets(&mut self, offsets: &str) {
+        self.files.set_offsets(offsets);
+    }
+
+    fn pre_commit(&mut self, epoch: Epoch, last: bool) -> Result<PreCommit, SinkError> {
+        self.files.names.epoch = epoch;
+        let closed = self.files.close_due(self.clock.wall_ms(), last);
+        closed.map_err(|error| self.failed(error))?;
+        let (open, carried) = self
+            .files
+            .carried()
+            .map_err(|error| self.failed(error))?
+            .into_iter()
+            .map(|(file, rows)| {
+                let directory = file.directory.clone();
+                (
+                    CarriedFile {
+                        directory,
+                        opened_ms: file.opened_ms,
+                    },
+                    rows,
+                )
+            })
+            .unzip();
+
+        let mut files = self.files.uploads.finish()?;
+        // Work of an epoch that was given up is done with this one; publishing is idempotent.
+        files.extend(
+            self.awaiting
+                .take()
+                .into_iter()
+                .flat_map(|awaiting| awaiting.files),
+        );
+        files.sort_unstable_by(|a, b| a.staged.name.cmp(&b.staged.name));
+        let work = Work {
+            location: self.store.location().to_owned(),
+            files,
+            open,
+        };
+        let described = serde_json::to_value(&work);
+        self.awaiting = Some(Awaiting {
+            epoch,
+            files: work.files,
+        });
+        self.files.names.epoch = epoch.next();
+        let described = described.map_err(|error| SinkError::Failed {
+            attempted: format!("describing the work of output \"{}\"", self.output),
+            reason: error.to_string(),
+        })?;
+        Ok(PreCommit {
+            work: described,
+            carried,
+        })
+    }
+
+    fn commit(&mut self, permit: &CommitPermit) -> Result<Committed, SinkError> {
+        let Some(awaiting) = &self.awaiting else {
+            return Ok(Committed::default());
+        };
+        if awaiting.epoch != permit.epoch() {
+            return Err(SinkError::Failed {
+                attempted: format!("committing epoch {} of \"{}\"", permit.epoch(), self.output),
+                reason: format!(
+                    "the files that are staged belong to epoch {}",
+                    awaiting.epoch
+                ),
+            });
+        }
+        let committed = self.publish(&awaiting.files)?;
+        self.awaiting = None;
+        self.clean_leftovers();
+        Ok(committed)
+    }
+}
+
+impl Drop for ParquetSink {
+    /// Gives up what no manifest can list. Work handed to one stays: its manifest may be durable.
+    fn drop(&mut self) {
+        let store = self.store.clone();
+        let files = self.files.uploads.take_arrived();
+        if files.is_empty() {
+            return;
+        }
+        self.runtime.spawn(async move {
+            for file in files {
+                if let Err(error) = store.discard(&file.staged).await {
+                    tracing::debug!(%error, "a staged file was not removed");
+                }
+            }
+        });
+    }
+}
+
+fn ending(compression: Compression) -> &'static str {
+    match compression {
+        Compression::Zstd => ".zstd.parquet",
+        Compression::Snappy => ".snappy.parquet",
+        Compression::None => ".parquet",
+    }
+}
+
+impl From<StorageError> for SinkError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Misconfigured {
+                attempted,
+                reason,
+                hint,
+            } => Self::Misconfigured {
+                attempted,
+                reason,
+                hint,
+            },
+            StorageError::NoSpace { attempted, reason } => Self::Misconfigured {
+                attempted,
+                reason: format!("no space left ({reason})"),
+                hint: "Free some space and start again: it goes on at the last checkpoint and \
+                       nothing is lost"
+                    .to_owned(),
+            },
+            StorageError::Unavailable { attempted, reason }
+            | StorageError::Lost { attempted, reason } => Self::Failed { attempted, reason },
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The command line as its users see it: standard output, standard error, exit code.
+
+mod check;
+mod generate;
+
+use std::path::Path;
+use std::process::Command;
+
+/// Runs `floodmark` in the repository's root with no variables but those given.
+fn floodmark(arguments: &[&str], variables: &[(&str, &str)]) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let output = Command::new(env!("CARGO_BIN_EXE_floodmark"))
+        .args(arguments)
+        .current_dir(root)
+        .env_clear()
+        .envs(variables.iter().copied())
+        .output()
+        .expect("runs floodmark");
+    format!(
+        "exit code: {}\n----- stdout -----\n{}----- stderr -----\n{}",
+        output
+            .status
+            .code()
+            .map_or("none".to_owned(), |code| code.to_string()),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    )
+}
