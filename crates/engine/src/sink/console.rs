@@ -27,7 +27,12 @@ pub struct ConsoleSink<W> {
 impl<W: Write + Send> ConsoleSink<W> {
     /// A sink that prints to `out`.
     pub fn new(out: W) -> Self {
-        Self { out, lines: Vec::new(), shown: Committed::default(), flushed: true }
+        Self {
+            out,
+            lines: Vec::new(),
+            shown: Committed::default(),
+            flushed: true,
+        }
     }
 
     fn flush(&mut self) -> Result<(), SinkError> {
@@ -66,7 +71,9 @@ impl<W: Write + Send> Sink for ConsoleSink<W> {
     fn write(&mut self, rows: OutputRows, _progress: &[Progress]) -> Result<(), SinkError> {
         self.lines.clear();
         append_json_lines(&rows.batch, &mut self.lines).map_err(|error| failed(&error))?;
-        self.out.write_all(&self.lines).map_err(|error| failed(&error))?;
+        self.out
+            .write_all(&self.lines)
+            .map_err(|error| failed(&error))?;
         self.flushed = false;
         self.shown += Committed {
             rows: rows.batch.num_rows() as u64,
@@ -104,11 +111,20 @@ mod tests {
     fn rows() -> OutputRows {
         let time = TimestampMicrosecondArray::from(vec![1_755_434_096_789_000, 0]);
         let batch = RecordBatch::try_from_iter([
-            ("device_id", Arc::new(StringArray::from(vec!["a", "b\"\n"])) as _),
+            (
+                "device_id",
+                Arc::new(StringArray::from(vec!["a", "b\"\n"])) as _,
+            ),
             ("ts", Arc::new(time.with_timezone("+00:00")) as _),
-            ("temperature_c", Arc::new(Float64Array::from(vec![Some(86.5), None])) as _),
+            (
+                "temperature_c",
+                Arc::new(Float64Array::from(vec![Some(86.5), None])) as _,
+            ),
         ]);
-        OutputRows { batch: batch.unwrap(), origin: None }
+        OutputRows {
+            batch: batch.unwrap(),
+            origin: None,
+        }
     }
 
     /// Remembers what it was told, and whether that was flushed.
@@ -141,7 +157,17 @@ mod tests {
         let (committed, wait) = sink.poll().unwrap();
         assert_eq!(std::str::from_utf8(&sink.out.seen).unwrap(), LINES);
         let bytes = LINES.len() as u64;
-        assert_eq!((committed, wait), (Committed { rows: 2, files: 0, bytes }, None));
+        assert_eq!(
+            (committed, wait),
+            (
+                Committed {
+                    rows: 2,
+                    files: 0,
+                    bytes
+                },
+                None
+            )
+        );
         assert_eq!(sink.poll().unwrap().0, Committed::default());
     }
 
@@ -169,6 +195,9 @@ mod tests {
             }
         }
         let error = ConsoleSink::new(Closed).write(rows(), &[]).unwrap_err();
-        assert_eq!(error.to_string(), "writing rows to standard output: broken pipe");
+        assert_eq!(
+            error.to_string(),
+            "writing rows to standard output: broken pipe"
+        );
     }
 }

@@ -70,11 +70,16 @@ impl GeneratorConnector {
     }
 
     fn start_ms(&self) -> Result<i64, SourceError> {
-        self.begun().clone().map_err(|name| SourceError::Misconfigured {
-            attempted: format!("source '{}': going on with partition '{name}'", self.source_name),
-            reason: format!("the name does not say when the simulation began ('{NAME}…')"),
-            hint: "Start with a new checkpoint path".to_owned(),
-        })
+        self.begun()
+            .clone()
+            .map_err(|name| SourceError::Misconfigured {
+                attempted: format!(
+                    "source '{}': going on with partition '{name}'",
+                    self.source_name
+                ),
+                reason: format!("the name does not say when the simulation began ('{NAME}…')"),
+                hint: "Start with a new checkpoint path".to_owned(),
+            })
     }
 
     /// The simulator before its first event.
@@ -93,7 +98,10 @@ impl GeneratorConnector {
             return Ok(());
         }
         Err(SourceError::Misconfigured {
-            attempted: format!("source '{}': reading partition {partition}", self.source_name),
+            attempted: format!(
+                "source '{}': reading partition {partition}",
+                self.source_name
+            ),
             reason: format!("a generator has partition {PARTITION} only"),
             hint: "Start with a new checkpoint path".to_owned(),
         })
@@ -106,7 +114,9 @@ fn config(settings: &GeneratorSource, start_ms: i64) -> Config {
         devices: settings.devices,
         seed: settings.seed,
         start_ms,
-        spacing: settings.rate.map_or(Spacing::Interval(INTERVAL), Spacing::PerSecond),
+        spacing: settings
+            .rate
+            .map_or(Spacing::Interval(INTERVAL), Spacing::PerSecond),
         anomalies: settings.anomalies,
         late: settings.late,
         bad: settings.bad,
@@ -127,8 +137,16 @@ fn head_start_ms(settings: &GeneratorSource) -> i64 {
 
 impl Connector for GeneratorConnector {
     fn origin(&self) -> String {
-        let GeneratorSource { rate, devices, seed, count: _, anomalies, late, bad, disorder } =
-            &self.settings;
+        let GeneratorSource {
+            rate,
+            devices,
+            seed,
+            count: _,
+            anomalies,
+            late,
+            bad,
+            disorder,
+        } = &self.settings;
         let spacing = rate.map_or_else(|| "max".to_owned(), |rate| rate.to_string());
         format!(
             "generator rate={spacing} devices={devices} seed={seed} anomalies={anomalies} \
@@ -148,7 +166,9 @@ impl Connector for GeneratorConnector {
         let Some((_, name)) = names.iter().find(|(partition, _)| *partition == PARTITION) else {
             return;
         };
-        let start_ms = name.strip_prefix(NAME).and_then(|start_ms| start_ms.parse().ok());
+        let start_ms = name
+            .strip_prefix(NAME)
+            .and_then(|start_ms| start_ms.parse().ok());
         *self.begun() = start_ms.ok_or_else(|| name.clone());
     }
 
@@ -165,14 +185,19 @@ impl Connector for GeneratorConnector {
         &self,
         partitions: &[Partition],
     ) -> Result<Vec<(Partition, Offset)>, SourceError> {
-        Ok(partitions.iter().map(|partition| (*partition, Offset(0))).collect())
+        Ok(partitions
+            .iter()
+            .map(|partition| (*partition, Offset(0)))
+            .collect())
     }
 
     fn resume(
         &self,
         positions: &[(Partition, Offset)],
     ) -> Result<Vec<(Partition, Offset)>, SourceError> {
-        positions.iter().try_for_each(|(partition, _)| self.require_mine(*partition))?;
+        positions
+            .iter()
+            .try_for_each(|(partition, _)| self.require_mine(*partition))?;
         Ok(positions.to_vec())
     }
 
@@ -184,7 +209,10 @@ impl Connector for GeneratorConnector {
             (None, Some(rate)) => due(rate, self.start_ms()?, self.clock.wall_ms()),
             (None, None) => 0,
         };
-        Ok(partitions.iter().map(|partition| (*partition, offset(end))).collect())
+        Ok(partitions
+            .iter()
+            .map(|partition| (*partition, offset(end)))
+            .collect())
     }
 
     fn reader(&self, positions: &[(Partition, Offset)]) -> Result<Box<dyn Reader>, SourceError> {
@@ -200,7 +228,9 @@ impl Connector for GeneratorConnector {
             reported: None,
             ended: false,
         };
-        positions.iter().try_for_each(|(partition, _)| self.require_mine(*partition))?;
+        positions
+            .iter()
+            .try_for_each(|(partition, _)| self.require_mine(*partition))?;
         reader.assign(positions)?;
         Ok(Box::new(reader))
     }
@@ -244,17 +274,16 @@ struct GeneratorReader {
 impl GeneratorReader {
     /// How many events there are by now.
     fn available(&self, wall_ms: i64) -> u64 {
-        let due = self.rate.map_or(u64::MAX, |rate| due(rate, self.start_ms, wall_ms));
+        let due = self
+            .rate
+            .map_or(u64::MAX, |rate| due(rate, self.start_ms, wall_ms));
         due.min(self.count.unwrap_or(u64::MAX))
     }
 
-    fn emit(
-        &mut self,
-        events: usize,
-        wall_ms: i64,
-        on_records: &mut dyn FnMut(&[RawRecord<'_>]),
-    ) {
-        let Some(simulator) = &mut self.simulator else { return };
+    fn emit(&mut self, events: usize, wall_ms: i64, on_records: &mut dyn FnMut(&[RawRecord<'_>])) {
+        let Some(simulator) = &mut self.simulator else {
+            return;
+        };
         let first = simulator.position();
         simulator.fill(&mut self.batch, events, &mut Tally::default());
         let mut records = std::mem::take(&mut self.records);
@@ -275,11 +304,16 @@ impl GeneratorReader {
         let mut events = Vec::new();
         if position >= available && self.reported != Some(position) {
             self.reported = Some(position);
-            events.push(PartitionEvent::CaughtUp { partition: PARTITION, next: offset(position) });
+            events.push(PartitionEvent::CaughtUp {
+                partition: PARTITION,
+                next: offset(position),
+            });
         }
         if self.count.is_some_and(|count| position >= count) && !self.ended {
             self.ended = true;
-            events.push(PartitionEvent::Ended { partition: PARTITION });
+            events.push(PartitionEvent::Ended {
+                partition: PARTITION,
+            });
         }
         events
     }
@@ -298,7 +332,9 @@ impl Reader for GeneratorReader {
         };
         let wall_ms = self.clock.wall_ms();
         let available = self.available(wall_ms);
-        let events = available.saturating_sub(position).min(max.clamp(1, POLL_EVENTS) as u64);
+        let events = available
+            .saturating_sub(position)
+            .min(max.clamp(1, POLL_EVENTS) as u64);
         if events > 0 {
             self.emit(events as usize, wall_ms, on_records);
         }

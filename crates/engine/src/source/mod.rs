@@ -7,15 +7,14 @@
 //! A reader starts each partition at the next offset it is told; it never chooses another one by
 //! itself. A position that does not exist any more is [`SourceError::LostPosition`].
 
+pub mod file;
+pub mod generator;
 pub mod kafka;
+mod slices;
 
 use std::time::Duration;
 
 use crate::units::{Offset, Partition};
-
-pub mod file;
-pub mod generator;
-mod slices;
 
 /// The end of a partition that cannot be told before it is read (a compressed file's). Such a
 /// partition has no lag, and is caught up only when it has ended.

@@ -21,7 +21,12 @@ struct Now {
 impl ManualClock {
     /// A clock at this wall time, milliseconds since 1970, and at monotonic time 0.
     pub fn at(wall_ms: i64) -> Self {
-        Self { now: Mutex::new(Now { monotonic: Duration::ZERO, wall_ms }) }
+        Self {
+            now: Mutex::new(Now {
+                monotonic: Duration::ZERO,
+                wall_ms,
+            }),
+        }
     }
 
     /// Lets time pass.
@@ -58,8 +63,14 @@ mod tests {
         let clock = ManualClock::at(1_000);
         clock.advance(Duration::from_micros(1_500));
         clock.advance(Duration::from_micros(500));
-        assert_eq!((clock.monotonic(), clock.wall_ms()), (Duration::from_millis(2), 1_002));
+        assert_eq!(
+            (clock.monotonic(), clock.wall_ms()),
+            (Duration::from_millis(2), 1_002)
+        );
         clock.set_wall(500);
-        assert_eq!((clock.monotonic(), clock.wall_ms()), (Duration::from_millis(2), 500));
+        assert_eq!(
+            (clock.monotonic(), clock.wall_ms()),
+            (Duration::from_millis(2), 500)
+        );
     }
 }

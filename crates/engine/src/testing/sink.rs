@@ -95,7 +95,9 @@ impl MemoryTable {
     ) -> Result<MutexGuard<'_, Table>, SinkError> {
         let table = lock(&self.shared);
         if table.generation > Some(generation) {
-            return Err(SinkError::Fenced { attempted: attempted.to_owned() });
+            return Err(SinkError::Fenced {
+                attempted: attempted.to_owned(),
+            });
         }
         Ok(table)
     }
@@ -112,24 +114,38 @@ impl MemoryTable {
             append_json_lines(&batch, &mut lines).expect("rows of a test have types JSON knows");
         }
         let rows = serde_json::Deserializer::from_slice(&lines).into_iter();
-        rows.map(|row| row.expect("what was written as JSON is JSON")).collect()
+        rows.map(|row| row.expect("what was written as JSON is JSON"))
+            .collect()
     }
 
     /// Number of staged files that nobody has committed.
     pub fn orphans(&self) -> usize {
-        lock(&self.shared).staged.values().filter(|staged| !staged.visible).count()
+        lock(&self.shared)
+            .staged
+            .values()
+            .filter(|staged| !staged.visible)
+            .count()
     }
 
     /// How far a source's partition has been sent by sinks ahead of the checkpoint.
     pub fn cursor(&self, source: SourceId, partition: Partition) -> Option<Offset> {
-        lock(&self.shared).cursors.get(&(source, partition)).copied()
+        lock(&self.shared)
+            .cursors
+            .get(&(source, partition))
+            .copied()
     }
 }
 
 impl Table {
     fn stage(&mut self, rows: Vec<RecordBatch>) -> u64 {
         let id = self.staged.last_key_value().map_or(0, |(last, _)| last + 1);
-        self.staged.insert(id, Staged { rows, visible: false });
+        self.staged.insert(
+            id,
+            Staged {
+                rows,
+                visible: false,
+            },
+        );
         id
     }
 
@@ -141,7 +157,10 @@ impl Table {
             staged.visible = true;
             self.visible.extend(staged.rows.iter().cloned());
         }
-        Ok(Committed { files: 1, ..counted(&staged.rows) })
+        Ok(Committed {
+            files: 1,
+            ..counted(&staged.rows)
+        })
     }
 }
 
@@ -149,12 +168,18 @@ fn counted(rows: &[RecordBatch]) -> Committed {
     Committed {
         rows: rows.iter().map(|batch| batch.num_rows() as u64).sum(),
         files: 0,
-        bytes: rows.iter().map(|batch| batch.get_array_memory_size() as u64).sum(),
+        bytes: rows
+            .iter()
+            .map(|batch| batch.get_array_memory_size() as u64)
+            .sum(),
     }
 }
 
 fn broken(reason: String) -> SinkError {
-    SinkError::Failed { attempted: "keeping to the order of a sink's calls".to_owned(), reason }
+    SinkError::Failed {
+        attempted: "keeping to the order of a sink's calls".to_owned(),
+        reason,
+    }
 }
 
 /// See [`MemoryTable::sink`].
@@ -191,7 +216,10 @@ impl Sink for MemorySink {
         pre_commit: PreCommit,
     ) -> Result<Committed, SinkError> {
         if self.restored != Stage::Restorable {
-            return Err(broken(format!("epoch {} restored into a used sink", permit.epoch())));
+            return Err(broken(format!(
+                "epoch {} restored into a used sink",
+                permit.epoch()
+            )));
         }
         self.restored = Stage::Used;
         self.open = pre_commit.carried;
@@ -215,7 +243,9 @@ impl Sink for MemorySink {
         if let Some((before, _, committed)) = self.pre_committed
             && (!committed || epoch <= before)
         {
-            return Err(broken(format!("epoch {epoch} pre-committed before {before} committed")));
+            return Err(broken(format!(
+                "epoch {epoch} pre-committed before {before} committed"
+            )));
         }
         self.restored = if last { Stage::Ended } else { Stage::Used };
         let rows = counted(&self.open).rows as usize;
@@ -223,13 +253,19 @@ impl Sink for MemorySink {
         let mut table = self.table.fenced(self.generation, "staging a file")?;
         let file = (full && rows > 0).then(|| table.stage(std::mem::take(&mut self.open)));
         self.pre_committed = Some((epoch, file, false));
-        Ok(PreCommit { work: json!({ "file": file }), carried: self.open.clone() })
+        Ok(PreCommit {
+            work: json!({ "file": file }),
+            carried: self.open.clone(),
+        })
     }
 
     fn commit(&mut self, permit: &CommitPermit) -> Result<Committed, SinkError> {
         let Some((epoch, file, _)) = self.pre_committed.filter(|(e, ..)| *e == permit.epoch())
         else {
-            return Err(broken(format!("epoch {} committed, never pre-committed", permit.epoch())));
+            return Err(broken(format!(
+                "epoch {} committed, never pre-committed",
+                permit.epoch()
+            )));
         };
         let committed = self.publish(file)?;
         self.pre_committed = Some((epoch, file, true));
@@ -256,7 +292,9 @@ pub struct MemorySinkAhead {
 impl MemorySinkAhead {
     /// Rows and cursors change at once, as in a Kafka transaction that carries offsets.
     fn commit_transaction(&mut self) -> Result<(), SinkError> {
-        let mut table = self.table.fenced(self.generation, "committing a transaction")?;
+        let mut table = self
+            .table
+            .fenced(self.generation, "committing a transaction")?;
         let rows = std::mem::take(&mut self.pending);
         self.unreported += counted(&rows);
         table.visible.extend(rows);
@@ -276,12 +314,20 @@ impl MemorySinkAhead {
         let origins = origin.partition.values().iter().zip(origin.offset.values());
         let unsent: BooleanArray = origins
             .map(|(partition, offset)| {
-                let cursor = self.sent_before.get(&(origin.source, Partition(*partition)));
+                let cursor = self
+                    .sent_before
+                    .get(&(origin.source, Partition(*partition)));
                 Some(cursor.is_none_or(|cursor| *offset >= cursor.0))
             })
             .collect();
-        let rows = Rows { batch: rows.batch, origin };
-        Ok(rows.filter(&unsent).map_err(|error| broken(error.to_string()))?.batch)
+        let rows = Rows {
+            batch: rows.batch,
+            origin,
+        };
+        Ok(rows
+            .filter(&unsent)
+            .map_err(|error| broken(error.to_string()))?
+            .batch)
     }
 }
 
@@ -301,7 +347,8 @@ impl Sink for MemorySinkAhead {
             self.pending.push(rows);
         }
         for progress in progress {
-            self.progress.insert((progress.source, progress.partition), progress.next);
+            self.progress
+                .insert((progress.source, progress.partition), progress.next);
         }
         let due = self.clock.monotonic() + self.every;
         self.due.get_or_insert(due);

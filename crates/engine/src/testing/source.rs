@@ -70,7 +70,11 @@ impl MemorySource {
 
     /// A connector as a pipeline would open it.
     pub fn connector(&self, start: Start, on_lost_position: OnLostPosition) -> MemoryConnector {
-        MemoryConnector { source: self.clone(), start, on_lost_position }
+        MemoryConnector {
+            source: self.clone(),
+            start,
+            on_lost_position,
+        }
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
@@ -97,8 +101,11 @@ impl MemorySource {
         self.change_log(partition, |log| {
             assert!(!log.ended, "partition {partition} has ended");
             let offset = Offset(log.high);
-            let record =
-                Record { timestamp_ms, key: key.map(Arc::from), value: value.map(Arc::from) };
+            let record = Record {
+                timestamp_ms,
+                key: key.map(Arc::from),
+                value: value.map(Arc::from),
+            };
             log.records.insert(offset, record);
             log.high += 1;
             offset
@@ -178,10 +185,12 @@ impl MemoryConnector {
         offset: impl Fn(&Log) -> i64,
     ) -> Result<Vec<(Partition, Offset)>, SourceError> {
         let state = self.ask(what)?;
-        let each = partitions.iter().map(|partition| match state.partitions.get(partition) {
-            Some(log) => Ok((*partition, Offset(offset(log)))),
-            None => Err(unknown(&self.source.shared.name, *partition)),
-        });
+        let each = partitions
+            .iter()
+            .map(|partition| match state.partitions.get(partition) {
+                Some(log) => Ok((*partition, Offset(offset(log)))),
+                None => Err(unknown(&self.source.shared.name, *partition)),
+            });
         each.collect()
     }
 }
@@ -204,7 +213,12 @@ impl Connector for MemoryConnector {
     }
 
     fn partitions(&self) -> Result<Vec<Partition>, SourceError> {
-        Ok(self.ask("listing partitions")?.partitions.keys().copied().collect())
+        Ok(self
+            .ask("listing partitions")?
+            .partitions
+            .keys()
+            .copied()
+            .collect())
     }
 
     fn start(&self, partitions: &[Partition]) -> Result<Vec<(Partition, Offset)>, SourceError> {
@@ -212,7 +226,10 @@ impl Connector for MemoryConnector {
             Start::Earliest => log.low,
             Start::Latest => log.high,
             Start::Timestamp(ms) => {
-                let first = log.records.iter().find(|(_, record)| record.timestamp_ms >= ms);
+                let first = log
+                    .records
+                    .iter()
+                    .find(|(_, record)| record.timestamp_ms >= ms);
                 first.map_or(log.high, |(offset, _)| offset.0)
             }
         })
@@ -232,7 +249,10 @@ impl Connector for MemoryConnector {
         let state = self.ask("finding positions")?;
         let name = &self.source.shared.name;
         let resumed = positions.iter().map(|(partition, next)| {
-            let log = state.partitions.get(partition).ok_or_else(|| unknown(name, *partition))?;
+            let log = state
+                .partitions
+                .get(partition)
+                .ok_or_else(|| unknown(name, *partition))?;
             if (log.low..=log.high).contains(&next.0) {
                 Ok((*partition, *next))
             } else if self.on_lost_position == OnLostPosition::Earliest {
@@ -259,7 +279,9 @@ impl Connector for MemoryConnector {
     }
 
     fn show_positions(&self, positions: &[(Partition, Offset)]) -> Result<(), SourceError> {
-        self.ask("showing positions")?.shown.extend(positions.iter().copied());
+        self.ask("showing positions")?
+            .shown
+            .extend(positions.iter().copied());
         Ok(())
     }
 }
@@ -305,9 +327,10 @@ impl MemoryReader {
         let turned = order.partition_point(|partition| *partition < self.first);
         order.rotate_left(turned);
         for partition in order {
-            let (Some(at), Some(log)) =
-                (self.positions.get_mut(&partition), state.partitions.get(&partition))
-            else {
+            let (Some(at), Some(log)) = (
+                self.positions.get_mut(&partition),
+                state.partitions.get(&partition),
+            ) else {
                 return Err(unknown(&self.shared.name, partition));
             };
             if !(log.low..=log.high).contains(&at.next.0) {
@@ -325,7 +348,10 @@ impl MemoryReader {
             }
             if !at.caught_up || at.next.0 < log.high {
                 (at.next, at.caught_up) = (Offset(log.high), true);
-                events.push(PartitionEvent::CaughtUp { partition, next: at.next });
+                events.push(PartitionEvent::CaughtUp {
+                    partition,
+                    next: at.next,
+                });
             }
             if log.ended && !at.ended {
                 at.ended = true;
@@ -370,7 +396,11 @@ impl Reader for MemoryReader {
 
     fn assign(&mut self, partitions: &[(Partition, Offset)]) -> Result<(), SourceError> {
         for (partition, next) in partitions {
-            let position = Position { next: *next, caught_up: false, ended: false };
+            let position = Position {
+                next: *next,
+                caught_up: false,
+                ended: false,
+            };
             self.positions.insert(*partition, position);
         }
         Ok(())

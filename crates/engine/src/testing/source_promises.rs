@@ -70,14 +70,25 @@ impl Seen {
         let mut calls = 0;
         let events = reader.poll(POLL, max, &mut |records| {
             calls += 1;
-            assert!(!records.is_empty() && records.len() <= max, "{} records", records.len());
+            assert!(
+                !records.is_empty() && records.len() <= max,
+                "{} records",
+                records.len()
+            );
             for record in records {
                 let position = self.positions.get(&record.partition);
-                assert!(position.is_none_or(|p| record.offset >= *p), "{record:?}, {position:?}");
-                self.positions.insert(record.partition, Offset(record.offset.0 + 1));
+                assert!(
+                    position.is_none_or(|p| record.offset >= *p),
+                    "{record:?}, {position:?}"
+                );
+                self.positions
+                    .insert(record.partition, Offset(record.offset.0 + 1));
                 self.at_end.insert(record.partition, false);
                 let value = record.value.unwrap_or_default().to_vec();
-                self.records.entry(record.partition).or_default().push((record.offset, value));
+                self.records
+                    .entry(record.partition)
+                    .or_default()
+                    .push((record.offset, value));
             }
         });
         assert!(calls <= 1, "records of a poll come in one call");
@@ -85,7 +96,10 @@ impl Seen {
             match event {
                 PartitionEvent::CaughtUp { partition, next } => {
                     let position = self.positions.insert(partition, next);
-                    assert!(position.is_none_or(|p| next >= p), "{partition} went back to {next}");
+                    assert!(
+                        position.is_none_or(|p| next >= p),
+                        "{partition} went back to {next}"
+                    );
                     self.at_end.insert(partition, true);
                 }
                 PartitionEvent::Ended { partition } => {
@@ -99,7 +113,10 @@ impl Seen {
     fn values(&self) -> Values {
         let partitions = self.records.iter();
         let values = partitions.map(|(partition, records)| {
-            (*partition, records.iter().map(|(_, value)| value.clone()).collect())
+            (
+                *partition,
+                records.iter().map(|(_, value)| value.clone()).collect(),
+            )
         });
         values.collect()
     }
@@ -122,14 +139,21 @@ fn read_all(connector: &dyn Connector, positions: &[(Partition, Offset)], max: u
         })
     };
     while !done(&seen) {
-        assert!(Instant::now() < deadline, "stuck at {:?} of {ends:?}", seen.positions);
+        assert!(
+            Instant::now() < deadline,
+            "stuck at {:?} of {ends:?}",
+            seen.positions
+        );
         seen.poll(reader.as_mut(), max);
     }
     seen
 }
 
 fn non_empty(values: Values) -> Values {
-    values.into_iter().filter(|(_, values)| !values.is_empty()).collect()
+    values
+        .into_iter()
+        .filter(|(_, values)| !values.is_empty())
+        .collect()
 }
 
 fn partitions_and_names_are_stable(fixture: &dyn Fixture) {
@@ -151,7 +175,10 @@ fn every_record_comes_once_and_in_order(fixture: &dyn Fixture) {
     assert_eq!(seen.values(), non_empty(fixture.expected()));
     for (partition, records) in &seen.records {
         let last = records.last().map_or(Offset(0), |(offset, _)| *offset);
-        assert!(seen.positions[partition] > last, "an end lies past the last record");
+        assert!(
+            seen.positions[partition] > last,
+            "an end lies past the last record"
+        );
     }
 }
 
@@ -181,7 +208,11 @@ fn any_position_can_be_resumed_from(fixture: &dyn Fixture) {
         let at_end = [(*partition, whole.positions[partition])];
         let connector = restarted(fixture, first.as_ref());
         let resumed = connector.resume(&at_end).expect("resume");
-        assert!(read_all(connector.as_ref(), &resumed, ALL).records.is_empty());
+        assert!(
+            read_all(connector.as_ref(), &resumed, ALL)
+                .records
+                .is_empty()
+        );
     }
 }
 
@@ -192,7 +223,9 @@ fn only_assigned_partitions_are_read(fixture: &dyn Fixture) {
     let mut seen = Seen::default();
     for position in beginning(connector.as_ref()) {
         let alone = read_all(connector.as_ref(), &[position], 3).values();
-        let mine = expected.get(&position.0).map(|values| (position.0, values.clone()));
+        let mine = expected
+            .get(&position.0)
+            .map(|values| (position.0, values.clone()));
         assert_eq!(alone, mine.into_iter().collect());
         // Added one by one, they come to the same.
         together.assign(&[position]).expect("assign");

@@ -56,7 +56,13 @@ impl Catalogue {
     pub(super) fn adopt(&self, names: &[(Partition, String)]) {
         let mut files = self.files();
         for (partition, path) in names {
-            files.insert(*partition, Entry { path: path.clone(), end: None });
+            files.insert(
+                *partition,
+                Entry {
+                    path: path.clone(),
+                    end: None,
+                },
+            );
         }
     }
 
@@ -73,7 +79,9 @@ impl Catalogue {
         if files.is_empty() && unnumbered.is_empty() {
             return Err(self.nothing_matches());
         }
-        let mut number = files.last_key_value().map_or(Some(0), |(last, _)| last.0.checked_add(1));
+        let mut number = files
+            .last_key_value()
+            .map_or(Some(0), |(last, _)| last.0.checked_add(1));
         for path in unnumbered {
             let partition = Partition(number.ok_or_else(|| self.too_many())?);
             files.insert(partition, Entry { path, end: None });
@@ -91,22 +99,19 @@ impl Catalogue {
             let found = glob::glob(pattern).into_iter().flatten();
             for path in found {
                 let path = path.map_err(|error| {
-                    self.trouble(&error.path().display().to_string(), "listing", error.error())
+                    self.trouble(
+                        &error.path().display().to_string(),
+                        "listing",
+                        error.error(),
+                    )
                 })?;
                 if path.is_dir() {
                     continue;
                 }
-                let path = path.into_os_string().into_string().map_err(|path| {
-                    SourceError::Misconfigured {
-                        attempted: format!(
-                            "source '{}': reading {}",
-                            self.source_name,
-                            path.display()
-                        ),
-                        reason: "the name is no valid UTF-8, so no checkpoint can hold it".into(),
-                        hint: "Rename the file, or name it by no pattern".into(),
-                    }
-                })?;
+                // Names that are no UTF-8 match no pattern: the glob library passes them over.
+                let Ok(path) = path.into_os_string().into_string() else {
+                    continue;
+                };
                 paths.insert(path);
             }
         }
@@ -117,7 +122,10 @@ impl Catalogue {
     pub(super) fn path(&self, partition: Partition) -> Result<String, SourceError> {
         let files = self.files();
         let entry = files.get(&partition).ok_or_else(|| SourceError::Failed {
-            attempted: format!("source '{}': reading partition {partition}", self.source_name),
+            attempted: format!(
+                "source '{}': reading partition {partition}",
+                self.source_name
+            ),
             reason: "no file has this number".to_owned(),
         })?;
         Ok(entry.path.clone())
@@ -197,13 +205,19 @@ impl Catalogue {
     }
 
     fn nothing_matches(&self) -> SourceError {
-        let relative = self.patterns.iter().any(|p| std::path::Path::new(p).is_relative());
+        let relative = self
+            .patterns
+            .iter()
+            .any(|p| std::path::Path::new(p).is_relative());
         let place = std::env::current_dir().ok().filter(|_| relative);
         let place = place.map(|at| format!(", which begins at {}", at.display()));
         SourceError::Misconfigured {
             attempted: format!("source '{}': looking for files", self.source_name),
             reason: format!("no file matches {}", self.quoted_patterns()),
-            hint: format!("Correct the path{}, or create the first file", place.unwrap_or_default()),
+            hint: format!(
+                "Correct the path{}, or create the first file",
+                place.unwrap_or_default()
+            ),
         }
     }
 

@@ -19,7 +19,9 @@ pub(super) enum Compression {
 
 impl Compression {
     pub(super) fn of(path: &str) -> Self {
-        let ending = Path::new(path).extension().and_then(|ending| ending.to_str());
+        let ending = Path::new(path)
+            .extension()
+            .and_then(|ending| ending.to_str());
         match ending {
             Some(e) if e.eq_ignore_ascii_case("gz") || e.eq_ignore_ascii_case("gzip") => Self::Gzip,
             Some(e) if e.eq_ignore_ascii_case("zst") || e.eq_ignore_ascii_case("zstd") => {
@@ -35,9 +37,9 @@ impl Compression {
         let file = File::open(path)?;
         Ok(match self {
             Self::None => Box::new(file),
-            Self::Gzip => {
-                Box::new(MultiGzDecoder::new(io::BufReader::with_capacity(DISK_READ, file)))
-            }
+            Self::Gzip => Box::new(MultiGzDecoder::new(io::BufReader::with_capacity(
+                DISK_READ, file,
+            ))),
             Self::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(
                 io::BufReader::with_capacity(DISK_READ, file),
             )?),

@@ -19,6 +19,7 @@
 //! - **Files only grow and keep their names.** One that became shorter, was replaced, or is gone
 //!   while a checkpoint still stands in it is an error, never a silent jump. Rename or delete files
 //!   only together with the checkpoint.
+//! - **Names are text.** A file whose name is no valid UTF-8 matches no pattern.
 
 mod catalogue;
 mod compression;
@@ -85,7 +86,12 @@ impl FileConnector {
             });
         }
         let catalogue = Arc::new(Catalogue::new(source_name, &source.paths)?);
-        Ok(Self { catalogue, start, last_line, clock })
+        Ok(Self {
+            catalogue,
+            start,
+            last_line,
+            clock,
+        })
     }
 
     /// The end of a partition as far as it can be told; `None` if its file is gone.
@@ -108,7 +114,9 @@ impl FileConnector {
         let compression = Compression::of(&path);
         let measured = match compression {
             Compression::None => File::open(&path).and_then(|mut file| after_last_line(&mut file)),
-            _ => compression.open(&path).and_then(|mut all| io::copy(&mut all, &mut io::sink())),
+            _ => compression
+                .open(&path)
+                .and_then(|mut all| io::copy(&mut all, &mut io::sink())),
         };
         let end =
             offset(measured.map_err(|e| self.catalogue.trouble(&path, "finding the end of", &e))?);
@@ -138,9 +146,10 @@ impl Connector for FileConnector {
 
     fn start(&self, partitions: &[Partition]) -> Result<Vec<(Partition, Offset)>, SourceError> {
         match self.start {
-            Start::Latest => {
-                partitions.iter().map(|partition| Ok((*partition, self.latest(*partition)?))).collect()
-            }
+            Start::Latest => partitions
+                .iter()
+                .map(|partition| Ok((*partition, self.latest(*partition)?)))
+                .collect(),
             // A timestamp was refused when the connector was made.
             Start::Earliest | Start::Timestamp(_) => self.start_of_new(partitions),
         }
@@ -150,7 +159,10 @@ impl Connector for FileConnector {
         &self,
         partitions: &[Partition],
     ) -> Result<Vec<(Partition, Offset)>, SourceError> {
-        Ok(partitions.iter().map(|partition| (*partition, Offset(0))).collect())
+        Ok(partitions
+            .iter()
+            .map(|partition| (*partition, Offset(0)))
+            .collect())
     }
 
     fn resume(
@@ -171,10 +183,12 @@ impl Connector for FileConnector {
     }
 
     fn ends(&self, partitions: &[Partition]) -> Result<Vec<(Partition, Offset)>, SourceError> {
-        let ends = partitions.iter().filter_map(|partition| match self.end(*partition) {
-            Ok(end) => end.map(|end| Ok((*partition, end))),
-            Err(error) => Some(Err(error)),
-        });
+        let ends = partitions
+            .iter()
+            .filter_map(|partition| match self.end(*partition) {
+                Ok(end) => end.map(|end| Ok((*partition, end))),
+                Err(error) => Some(Err(error)),
+            });
         ends.collect()
     }
 

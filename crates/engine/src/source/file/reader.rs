@@ -60,11 +60,7 @@ impl FileReader {
     }
 
     /// Looks at the files that had been read to their end and are due.
-    fn look(
-        &mut self,
-        now: Duration,
-        events: &mut Vec<PartitionEvent>,
-    ) -> Result<(), SourceError> {
+    fn look(&mut self, now: Duration, events: &mut Vec<PartitionEvent>) -> Result<(), SourceError> {
         while let Some((due, mut tail)) = self.at_end.pop_front() {
             if due > now || self.harvest.is_full() {
                 self.at_end.push_front((due, tail));
@@ -78,7 +74,9 @@ impl FileReader {
             match look {
                 Look::Grown => self.waiting.push_back(tail),
                 Look::Same => self.at_end.push_back((self.next_look(now), tail)),
-                Look::Ended => events.push(PartitionEvent::Ended { partition: tail.partition() }),
+                Look::Ended => events.push(PartitionEvent::Ended {
+                    partition: tail.partition(),
+                }),
             }
         }
         Ok(())
@@ -102,7 +100,9 @@ impl FileReader {
             {
                 self.busy.push_back(tail);
             }
-            let Some(mut tail) = self.busy.pop_front() else { break };
+            let Some(mut tail) = self.busy.pop_front() else {
+                break;
+            };
             match tail.turn(&mut self.harvest, now, &self.catalogue)? {
                 // It holds more than this harvest takes: it comes first in the next.
                 Turn::Full => self.busy.push_front(tail),
@@ -116,7 +116,9 @@ impl FileReader {
                 }
                 Turn::Ended => {
                     events.push(caught_up(&tail));
-                    events.push(PartitionEvent::Ended { partition: tail.partition() });
+                    events.push(PartitionEvent::Ended {
+                        partition: tail.partition(),
+                    });
                 }
             }
         }
@@ -174,5 +176,8 @@ impl Reader for FileReader {
 }
 
 fn caught_up(tail: &Tail) -> PartitionEvent {
-    PartitionEvent::CaughtUp { partition: tail.partition(), next: tail.next() }
+    PartitionEvent::CaughtUp {
+        partition: tail.partition(),
+        next: tail.next(),
+    }
 }

@@ -103,7 +103,11 @@ impl Tail {
             next,
             carry: Vec::new(),
             carries_lines: false,
-            to_skip: if compression == Compression::None { 0 } else { next },
+            to_skip: if compression == Compression::None {
+                0
+            } else {
+                next
+            },
             identity: None,
             grown_at: Duration::ZERO,
         }
@@ -159,7 +163,11 @@ impl Tail {
         let full = self.split(start, harvest, catalogue)?;
         if full || read == wanted {
             self.content = Some(content);
-            return Ok(if full { Turn::Full } else { Turn::More(read as u64) });
+            return Ok(if full {
+                Turn::Full
+            } else {
+                Turn::More(read as u64)
+            });
         }
         if self.compression == Compression::None {
             self.grown_at = now;
@@ -217,11 +225,15 @@ impl Tail {
             _ => catalogue.trouble(&self.path, "opening", error),
         };
         if self.compression != Compression::None {
-            return self.compression.open(&self.path).map_err(|error| failed(&error));
+            return self
+                .compression
+                .open(&self.path)
+                .map_err(|error| failed(&error));
         }
         let mut file = File::open(&self.path).map_err(|error| failed(&error))?;
         let metadata = file.metadata().map_err(|error| failed(&error))?;
-        file.seek(SeekFrom::Start(self.read_to())).map_err(|error| failed(&error))?;
+        file.seek(SeekFrom::Start(self.read_to()))
+            .map_err(|error| failed(&error))?;
         self.recognize(&metadata, catalogue)?;
         Ok(Box::new(file))
     }
@@ -238,11 +250,7 @@ impl Tail {
         Ok(())
     }
 
-    fn skip(
-        &mut self,
-        content: &mut dyn Read,
-        catalogue: &Catalogue,
-    ) -> Result<u64, SourceError> {
+    fn skip(&mut self, content: &mut dyn Read, catalogue: &Catalogue) -> Result<u64, SourceError> {
         let wanted = self.to_skip.min(SKIP_BYTES);
         let skipped = io::copy(&mut content.take(wanted), &mut io::sink())
             .map_err(|error| self.unreadable(&error, catalogue))?;
@@ -280,7 +288,14 @@ impl Tail {
             let after = start + ending + 1;
             self.check_length(after - at, catalogue)?;
             let line = trim(&harvest.bytes[at..after], self.next);
-            push(&mut harvest.lines, self.partition, at, &line, self.next, after - at);
+            push(
+                &mut harvest.lines,
+                self.partition,
+                at,
+                &line,
+                self.next,
+                after - at,
+            );
             self.next += (after - at) as u64;
             at = after;
         }
@@ -309,7 +324,14 @@ impl Tail {
         let start = harvest.bytes.len();
         let line = trim(&self.carry, self.next);
         harvest.bytes.extend_from_slice(&self.carry);
-        push(&mut harvest.lines, self.partition, start, &line, self.next, self.carry.len());
+        push(
+            &mut harvest.lines,
+            self.partition,
+            start,
+            &line,
+            self.next,
+            self.carry.len(),
+        );
         self.next += self.carry.len() as u64;
         self.carry.clear();
     }
@@ -317,10 +339,22 @@ impl Tail {
 
 /// The record in a line that stands at byte `at` of its file.
 fn trim(line: &[u8], at: u64) -> std::ops::Range<usize> {
-    let start = if at == 0 && line.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+    let start = if at == 0 && line.starts_with(BYTE_ORDER_MARK) {
+        BYTE_ORDER_MARK.len()
+    } else {
+        0
+    };
     let end = line.strip_suffix(b"\n").unwrap_or(line).len();
-    let end = if line[..end].ends_with(b"\r") { end - 1 } else { end };
-    if line[start..end].trim_ascii().is_empty() { 0..0 } else { start..end }
+    let end = if line[..end].ends_with(b"\r") {
+        end - 1
+    } else {
+        end
+    };
+    if line[start..end].trim_ascii().is_empty() {
+        0..0
+    } else {
+        start..end
+    }
 }
 
 /// Notes the record in a line of `length` bytes that lies at `start` in the harvest and at byte
@@ -337,7 +371,12 @@ fn push(
         return;
     }
     let offset = offset(at + length as u64 - 1);
-    lines.push(Line { partition, offset, start: start + record.start, end: start + record.end });
+    lines.push(Line {
+        partition,
+        offset,
+        start: start + record.start,
+        end: start + record.end,
+    });
 }
 
 /// Whether nothing can be added to a line: it is a JSON object with its closing brace.

@@ -80,7 +80,10 @@ fn a_rate_is_kept_by_the_wall_clock_and_caught_up_with_after_a_pause() {
         GeneratorConnector::new("events", &settings(Some(10.0), None), clock.clone()).unwrap();
     assert_eq!(connector.topic(PARTITION), format!("generator@{NOW_MS}"));
     let mut reader = connector.reader(&[(PARTITION, Offset(0))]).unwrap();
-    let caught_up = |next| PartitionEvent::CaughtUp { partition: PARTITION, next: Offset(next) };
+    let caught_up = |next| PartitionEvent::CaughtUp {
+        partition: PARTITION,
+        next: Offset(next),
+    };
 
     let (records, events) = poll(reader.as_mut(), 100);
     assert_eq!((records.len(), records[0].0), (1, NOW_MS));
@@ -93,7 +96,10 @@ fn a_rate_is_kept_by_the_wall_clock_and_caught_up_with_after_a_pause() {
     assert_eq!(events, [caught_up(3)]);
 
     clock.advance(Duration::from_secs(60));
-    assert_eq!(connector.ends(&[PARTITION]).unwrap(), [(PARTITION, Offset(603))]);
+    assert_eq!(
+        connector.ends(&[PARTITION]).unwrap(),
+        [(PARTITION, Offset(603))]
+    );
     let (records, events) = poll(reader.as_mut(), 100);
     assert_eq!((records.len(), events), (100, vec![]));
     while poll(reader.as_mut(), 100).1.is_empty() {}
@@ -107,8 +113,13 @@ fn a_rate_is_kept_by_the_wall_clock_and_caught_up_with_after_a_pause() {
 fn a_count_ends_the_partition_also_after_a_restart() {
     let connector = connector(&settings(None, Some(5)), NOW_MS);
     let end = [
-        PartitionEvent::CaughtUp { partition: PARTITION, next: Offset(5) },
-        PartitionEvent::Ended { partition: PARTITION },
+        PartitionEvent::CaughtUp {
+            partition: PARTITION,
+            next: Offset(5),
+        },
+        PartitionEvent::Ended {
+            partition: PARTITION,
+        },
     ];
     for (next, left) in [(0, 5), (3, 2), (5, 0)] {
         let mut reader = connector.reader(&[(PARTITION, Offset(next))]).unwrap();
@@ -121,7 +132,10 @@ fn a_count_ends_the_partition_also_after_a_restart() {
 #[test]
 fn without_a_rate_the_last_event_lies_at_the_clock() {
     let start_of = |count| connector(&settings(None, count), NOW_MS).topic(PARTITION);
-    assert_eq!(start_of(Some(600)), format!("generator@{}", NOW_MS - 60_000));
+    assert_eq!(
+        start_of(Some(600)),
+        format!("generator@{}", NOW_MS - 60_000)
+    );
     assert_eq!(start_of(None), format!("generator@{}", NOW_MS - 86_400_000));
 }
 
@@ -130,9 +144,15 @@ fn the_origin_names_everything_that_the_bytes_depend_on_but_the_beginning() {
     let origin = |settings: &GeneratorSource, at| connector(settings, at).origin();
     let base = settings(Some(5.0), None);
     assert_eq!(origin(&base, NOW_MS), origin(&base, NOW_MS + 1));
-    assert_eq!(origin(&base, NOW_MS), origin(&settings(Some(5.0), Some(9)), NOW_MS));
+    assert_eq!(
+        origin(&base, NOW_MS),
+        origin(&settings(Some(5.0), Some(9)), NOW_MS)
+    );
     assert_ne!(origin(&base, NOW_MS), origin(&settings(None, None), NOW_MS));
-    let other_seed = GeneratorSource { seed: 8, ..base.clone() };
+    let other_seed = GeneratorSource {
+        seed: 8,
+        ..base.clone()
+    };
     assert_ne!(origin(&base, NOW_MS), origin(&other_seed, NOW_MS));
 }
 
@@ -142,7 +162,10 @@ fn a_checkpoint_of_something_else_is_refused() {
     assert!(connector.resume(&[(Partition(1), Offset(3))]).is_err());
     connector.adopt(&[(PARTITION, "sensor_events".to_owned())]);
     let error = connector.partitions().unwrap_err().to_string();
-    assert!(error.contains("'sensor_events'") && error.contains("new checkpoint path"), "{error}");
+    assert!(
+        error.contains("'sensor_events'") && error.contains("new checkpoint path"),
+        "{error}"
+    );
     // A beginning that the simulator cannot take.
     connector.adopt(&[(PARTITION, "generator@-5".to_owned())]);
     let error = connector.reader(&[]).err().unwrap().to_string();
@@ -152,7 +175,13 @@ fn a_checkpoint_of_something_else_is_refused() {
 #[test]
 fn settings_out_of_bounds_are_refused_at_once() {
     let clock = Arc::new(ManualClock::at(NOW_MS));
-    let settings = GeneratorSource { devices: 0, ..settings(None, None) };
-    let error = GeneratorConnector::new("events", &settings, clock).err().unwrap().to_string();
+    let settings = GeneratorSource {
+        devices: 0,
+        ..settings(None, None)
+    };
+    let error = GeneratorConnector::new("events", &settings, clock)
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains("0 devices"), "{error}");
 }

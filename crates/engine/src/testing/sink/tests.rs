@@ -19,15 +19,26 @@ fn rows(offsets: &[i64]) -> OutputRows {
         row: UInt32Array::from_iter_values(0..offsets.len() as u32),
     };
     let batch = RecordBatch::try_from_iter([("n", values)]).unwrap();
-    OutputRows { batch, origin: Some(origin) }
+    OutputRows {
+        batch,
+        origin: Some(origin),
+    }
 }
 
 fn progress(next: i64) -> [Progress; 1] {
-    [Progress { source: SOURCE, partition: PARTITION, next: Offset(next) }]
+    [Progress {
+        source: SOURCE,
+        partition: PARTITION,
+        next: Offset(next),
+    }]
 }
 
 fn shown(table: &MemoryTable) -> Vec<i64> {
-    table.rows().iter().map(|row| row["n"].as_i64().unwrap()).collect()
+    table
+        .rows()
+        .iter()
+        .map(|row| row["n"].as_i64().unwrap())
+        .collect()
 }
 
 fn permit(epoch: u64) -> CommitPermit {
@@ -80,7 +91,10 @@ fn rows_of_an_open_file_are_carried_over_a_crash() {
     sink.write(rows(&[77]), &[]).unwrap();
     drop(sink);
     let mut sink = table.sink(Generation(2), 3);
-    assert_eq!(sink.restore(&permit(1), work).unwrap(), Committed::default());
+    assert_eq!(
+        sink.restore(&permit(1), work).unwrap(),
+        Committed::default()
+    );
     sink.write(rows(&[3]), &[]).unwrap();
     assert!(sink.pre_commit(Epoch(3), false).unwrap().carried.is_empty());
     assert_eq!(sink.commit(&permit(3)).unwrap().rows, 3);
@@ -124,11 +138,17 @@ fn ahead_of_the_checkpoint_rows_and_cursor_show_at_once() {
     let mut sink = table.sink_ahead(Generation(1), every, clock.clone());
     sink.write(rows(&[4, 6]), &progress(9)).unwrap();
     assert_eq!(sink.poll().unwrap(), (Committed::default(), Some(every)));
-    assert_eq!((shown(&table), table.cursor(SOURCE, PARTITION)), (vec![], None));
+    assert_eq!(
+        (shown(&table), table.cursor(SOURCE, PARTITION)),
+        (vec![], None)
+    );
     clock.advance(every);
     let (committed, wait) = sink.poll().unwrap();
     assert_eq!((committed.rows, wait), (2, None));
-    assert_eq!((shown(&table), table.cursor(SOURCE, PARTITION)), (vec![4, 6], Some(Offset(9))));
+    assert_eq!(
+        (shown(&table), table.cursor(SOURCE, PARTITION)),
+        (vec![4, 6], Some(Offset(9)))
+    );
 }
 
 #[test]

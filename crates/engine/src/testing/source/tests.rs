@@ -10,7 +10,9 @@ fn connector(source: &MemorySource) -> MemoryConnector {
 
 fn poll(reader: &mut dyn Reader) -> (usize, Vec<PartitionEvent>) {
     let mut records = 0;
-    let events = reader.poll(Duration::from_millis(1), 10, &mut |polled| records += polled.len());
+    let events = reader.poll(Duration::from_millis(1), 10, &mut |polled| {
+        records += polled.len()
+    });
     (records, events.unwrap())
 }
 
@@ -50,7 +52,11 @@ fn what_is_appended_wakes_a_reader() {
     assert_eq!(poll(reader.as_mut()).1.len(), 1);
     let appender = std::thread::spawn(move || source.append_value(FIRST, b"a"));
     let mut records = 0;
-    reader.poll(Duration::from_secs(60), 10, &mut |polled| records = polled.len()).unwrap();
+    reader
+        .poll(Duration::from_secs(60), 10, &mut |polled| {
+            records = polled.len()
+        })
+        .unwrap();
     assert_eq!((records, appender.join().unwrap()), (1, Offset(0)));
 }
 
@@ -61,11 +67,15 @@ fn a_full_partition_does_not_starve_the_others() {
         source.append_value(FIRST, b"a");
     }
     source.append_value(SECOND, b"b");
-    let mut reader = connector(&source).reader(&[(FIRST, Offset(0)), (SECOND, Offset(0))]).unwrap();
+    let mut reader = connector(&source)
+        .reader(&[(FIRST, Offset(0)), (SECOND, Offset(0))])
+        .unwrap();
     poll(reader.as_mut());
     let mut seen = Vec::new();
     let mut note = |polled: &[RawRecord<'_>]| seen.extend(polled.iter().map(|r| r.partition));
-    reader.poll(Duration::from_millis(1), 10, &mut note).unwrap();
+    reader
+        .poll(Duration::from_millis(1), 10, &mut note)
+        .unwrap();
     assert!(seen.contains(&SECOND));
 }
 
@@ -106,19 +116,30 @@ fn starts_where_it_is_told_to() {
     for timestamp_ms in [10, 20, 30] {
         source.append(FIRST, timestamp_ms, None, Some(b"a"));
     }
-    let start = |start| source.connector(start, OnLostPosition::Fail).start(&[FIRST]).unwrap()[0].1;
+    let start = |start| {
+        source
+            .connector(start, OnLostPosition::Fail)
+            .start(&[FIRST])
+            .unwrap()[0]
+            .1
+    };
     assert_eq!(start(Start::Earliest), Offset(0));
     assert_eq!(start(Start::Latest), Offset(3));
     assert_eq!(start(Start::Timestamp(15)), Offset(1));
     assert_eq!(start(Start::Timestamp(31)), Offset(3));
     let new = source.add_partition();
-    assert_eq!(connector(&source).start_of_new(&[new]).unwrap(), [(new, Offset(0))]);
+    assert_eq!(
+        connector(&source).start_of_new(&[new]).unwrap(),
+        [(new, Offset(0))]
+    );
     assert_eq!(connector(&source).partitions().unwrap(), [FIRST, new]);
 }
 
 #[test]
 fn positions_are_shown_to_the_test() {
     let source = MemorySource::new("events", "topic", 1);
-    connector(&source).show_positions(&[(FIRST, Offset(7))]).unwrap();
+    connector(&source)
+        .show_positions(&[(FIRST, Offset(7))])
+        .unwrap();
     assert_eq!(source.shown(), BTreeMap::from([(FIRST, Offset(7))]));
 }
