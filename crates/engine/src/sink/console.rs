@@ -11,6 +11,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 
+use super::kafka::json::JsonRows;
 use super::{CommitPermit, Committed, OutputRows, PreCommit, Progress, Sink, SinkError};
 use crate::units::Epoch;
 
@@ -53,9 +54,12 @@ fn failed(error: &dyn std::fmt::Display) -> SinkError {
 
 /// Appends each row as a JSON object and a line's end; null fields are left out.
 pub(crate) fn append_json_lines(rows: &RecordBatch, out: &mut Vec<u8>) -> Result<(), ArrowError> {
-    let mut writer = arrow_json::LineDelimitedWriter::new(out);
-    writer.write(rows)?;
-    writer.finish()
+    let objects = JsonRows::new(rows)?;
+    for row in 0..rows.num_rows() {
+        objects.write(row, out);
+        out.push(b'\n');
+    }
+    Ok(())
 }
 
 impl<W: Write + Send> Sink for ConsoleSink<W> {
@@ -147,7 +151,7 @@ mod tests {
     }
 
     const LINES: &str = "{\"device_id\":\"a\",\"ts\":\"2025-08-17T12:34:56.789Z\",\"temperature_c\":86.5}\n\
-                         {\"device_id\":\"b\\\"\\n\",\"ts\":\"1970-01-01T00:00:00Z\"}\n";
+                         {\"device_id\":\"b\\\"\\n\",\"ts\":\"1970-01-01T00:00:00.000Z\"}\n";
 
     #[test]
     fn each_row_is_a_json_object_on_a_line() {
