@@ -3,7 +3,10 @@
 use super::RawRecord;
 
 /// An empty list in the allocation of `records`: borrows nothing, so that a reader can keep it.
-#[expect(clippy::unnecessary_filter_map, reason = "a filter could not change the lifetime")]
+#[expect(
+    clippy::unnecessary_filter_map,
+    reason = "a filter could not change the lifetime"
+)]
 pub(crate) fn recycle(mut records: Vec<RawRecord<'_>>) -> Vec<RawRecord<'static>> {
     records.clear();
     // Collecting from a vector's own iterator reuses its allocation.
