@@ -31,6 +31,8 @@ pub mod sink;
 pub mod source;
 pub mod sql;
 pub mod storage;
+#[doc(hidden)]
+pub mod testing;
 pub mod units;
 pub mod watermark;
 pub mod window;

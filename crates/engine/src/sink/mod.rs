@@ -14,6 +14,7 @@
 //! `write`, `poll`, and for each epoch `pre_commit` followed by `commit`; rows written between the
 //! two belong to the next epoch. A sink that is dropped without `commit` leaves nothing visible.
 
+pub mod console;
 pub mod kafka;
 pub mod parquet;
 

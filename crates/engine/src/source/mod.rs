@@ -7,11 +7,18 @@
 //! A reader starts each partition at the next offset it is told; it never chooses another one by
 //! itself. A position that does not exist any more is [`SourceError::LostPosition`].
 
+pub mod file;
+pub mod generator;
 pub mod kafka;
+mod slices;
 
 use std::time::Duration;
 
 use crate::units::{Offset, Partition};
+
+/// The end of a partition that cannot be told before it is read (a compressed file's). Such a
+/// partition has no lag, and is caught up only when it has ended.
+pub const END_UNKNOWN: Offset = Offset(i64::MAX);
 
 /// One record as fetched. Borrowed from the reader for the length of one callback.
 #[derive(Debug, Clone, Copy)]
@@ -97,7 +104,8 @@ pub trait Connector: Send + Sync {
         positions: &[(Partition, Offset)],
     ) -> Result<Vec<(Partition, Offset)>, SourceError>;
 
-    /// The next offset that will be written to each partition, that is, its end now.
+    /// The next offset that will be written to each partition, that is, its end now;
+    /// [`END_UNKNOWN`] where that takes reading it. Partitions that are gone are left out.
     fn ends(&self, partitions: &[Partition]) -> Result<Vec<(Partition, Offset)>, SourceError>;
 
     /// A reader for some partitions.
