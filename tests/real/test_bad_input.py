@@ -89,7 +89,6 @@ def test_random_bytes_nulls_nesting_and_the_ends_of_the_calendar(make_job, one_s
 
     model, report = read_back(job, [value for value, _ in odd], frozenset(value for value, either in odd if either))
 
-    assert model.null_time == 1
     ledger = report["sources"]["sensor_events"]["ledger"]
     assert ledger["future"] == 4, "event times beyond max_future are counted"
     years = {start for _, start in model.windows} | {row.start for row in model.late.values()}

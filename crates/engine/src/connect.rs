@@ -11,11 +11,14 @@ use tokio::runtime::Handle;
 use crate::checkpoint::CheckpointStore;
 use crate::clock::{Clock, SystemClock};
 use crate::runtime::{EngineError, Parts, SinkContext, SinkFactory, SinkSlot};
+use crate::sink::console::ConsoleSink;
 use crate::sink::kafka::{
     CursorPlace, CursorSource, KafkaAheadSink, KafkaEpochSink, RecordShape, SinkTarget,
 };
 use crate::sink::parquet::{ParquetOptions, ParquetSink};
 use crate::sink::{Sink, SinkError};
+use crate::source::file::{FileConnector, LastLine};
+use crate::source::generator::GeneratorConnector;
 use crate::source::kafka::KafkaConnector;
 use crate::source::{Connector, SourceError};
 use crate::sql::{OutputKind, OutputPlan, Plan};
@@ -27,10 +30,12 @@ const DEAD_LETTER: &str = "dead-letter";
 /// The same for late rows.
 const LATE: &str = "late";
 
-/// Connects sources and the checkpoint store; sinks are opened later, by the run.
+/// Connects sources and the checkpoint store; sinks are opened later, by the run. `ends` says that
+/// the run ends when it has caught up.
 pub fn connect(
     pipeline: Arc<Pipeline>,
     plan: Arc<Plan>,
+    ends: bool,
     tokio: Handle,
 ) -> Result<Parts, EngineError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -45,7 +50,7 @@ pub fn connect(
     let connectors = pipeline
         .sources
         .iter()
-        .map(connector)
+        .map(|source| connector(source, ends, &clock))
         .collect::<Result<Vec<_>, _>>()?;
     let sinks = Sinks {
         pipeline: Arc::clone(&pipeline),
@@ -66,15 +71,29 @@ pub fn connect(
     })
 }
 
-fn connector(source: &floodmark_pipeline::Source) -> Result<Arc<dyn Connector>, SourceError> {
-    match &source.kind {
-        SourceKind::Kafka(kafka) => Ok(Arc::new(KafkaConnector::open(source, kafka)?)),
-        SourceKind::File(_) | SourceKind::Generator(_) => Err(SourceError::Misconfigured {
-            attempted: format!("source '{}'", source.name),
-            reason: "this kind of source is not built in yet".to_owned(),
-            hint: "Use a Kafka topic".to_owned(),
-        }),
-    }
+fn connector(
+    source: &floodmark_pipeline::Source,
+    ends: bool,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<dyn Connector>, SourceError> {
+    let (name, clock) = (&source.name, Arc::clone(clock));
+    // A run that ends takes a last line as it is; one that goes on waits for its line ending.
+    let last_line = if ends {
+        LastLine::Finish
+    } else {
+        LastLine::Follow
+    };
+    Ok(match &source.kind {
+        SourceKind::Kafka(kafka) => Arc::new(KafkaConnector::open(source, kafka)?),
+        SourceKind::File(file) => Arc::new(FileConnector::new(
+            name,
+            file,
+            source.start,
+            last_line,
+            clock,
+        )?),
+        SourceKind::Generator(spec) => Arc::new(GeneratorConnector::new(name, spec, clock)?),
+    })
 }
 
 struct Sinks {
@@ -130,11 +149,7 @@ impl SinkFactory for Sinks {
         match wanted.spec {
             SinkSpec::Parquet(spec) => self.parquet(spec, wanted, run),
             SinkSpec::Kafka(spec) => self.kafka(spec, wanted, run),
-            SinkSpec::Console => Err(SinkError::Misconfigured {
-                attempted: format!("output '{}'", wanted.name),
-                reason: "this kind of sink is not built in yet".to_owned(),
-                hint: "Use Parquet or Kafka".to_owned(),
-            }),
+            SinkSpec::Console => Ok(Box::new(ConsoleSink::new(std::io::stdout()))),
         }
     }
 }

@@ -112,6 +112,18 @@ pub struct StateFile {
 }
 
 impl Manifest {
+    /// Next offsets by source and partition, as JSON for people.
+    pub fn describe_offsets(&self) -> String {
+        let sources = self.sources.iter().map(|(name, source)| {
+            let partitions = source.partitions.iter();
+            let next: serde_json::Map<String, serde_json::Value> = partitions
+                .map(|(partition, state)| (partition.to_string(), state.next.0.into()))
+                .collect();
+            (name.clone(), next.into())
+        });
+        serde_json::Value::Object(sources.collect()).to_string()
+    }
+
     /// Checks what must hold for a manifest to be written or trusted:
     /// INV-LEDGER, and INV-FILES: every file that is referred to is listed, and no other.
     pub fn check(&self) -> Result<(), String> {

@@ -246,7 +246,7 @@ fn unreachable_brokers(
 
 fn reach_hint(brokers: &str) -> String {
     format!(
-        "Check that a Kafka broker listens on {brokers} and that its advertised listeners can be reached from here"
+        "Check `brokers` (KAFKA_BROKERS): that a Kafka broker listens on {brokers}, and that its advertised listeners can be reached from here"
     )
 }
 

@@ -583,8 +583,15 @@ impl Coordinator {
         }
         let frozen = self.freeze(epoch, &views)?;
         let sinks: BTreeSet<SinkId> = (0..self.sinks.len()).map(SinkId).collect();
+        let offsets: Arc<str> = frozen.manifest.describe_offsets().into();
         for sink in &sinks {
-            self.tell(*sink, SinkCommand::PreCommit { epoch, last })?;
+            let offsets = Arc::clone(&offsets);
+            let command = SinkCommand::PreCommit {
+                epoch,
+                last,
+                offsets,
+            };
+            self.tell(*sink, command)?;
         }
         if !last {
             self.workers

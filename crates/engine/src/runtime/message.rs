@@ -72,7 +72,14 @@ pub(super) enum Message {
 /// To a sink thread.
 pub(super) enum SinkCommand {
     Write(OutputRows, Vec<Progress>),
-    PreCommit { epoch: Epoch, last: bool },
+    PreCommit {
+        epoch: Epoch,
+        last: bool,
+        /// Where the sources stand at the barrier, for people (see [`Sink::describe_offsets`]).
+        ///
+        /// [`Sink::describe_offsets`]: crate::sink::Sink::describe_offsets
+        offsets: std::sync::Arc<str>,
+    },
     Commit(CommitPermit),
 }
 

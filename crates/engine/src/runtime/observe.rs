@@ -4,6 +4,7 @@ use super::coordinator::{Coordinator, SourceRun};
 use super::message::{LaneView, WorkerView, lock};
 use super::start::{DEAD_LETTER, LATE};
 use super::status::{CheckpointStatus, OutputStatus, PartitionStatus, SourceStatus, Status};
+use crate::source::END_UNKNOWN;
 use crate::units::OutputId;
 use crate::watermark::Standing;
 
@@ -131,7 +132,8 @@ impl Coordinator {
             }
         }
         let lags = status.partitions.values().map(|partition| {
-            Some((partition.end_offset?.0 - partition.next_offset.0).max(0) as u64)
+            let end = partition.end_offset.filter(|end| *end != END_UNKNOWN)?;
+            Some((end.0 - partition.next_offset.0).max(0) as u64)
         });
         status.lag = lags.sum();
         status

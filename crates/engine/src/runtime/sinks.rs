@@ -54,7 +54,12 @@ fn serve(
                 sink.write(rows, &progress)?;
                 continue;
             }
-            SinkCommand::PreCommit { epoch, last } => {
+            SinkCommand::PreCommit {
+                epoch,
+                last,
+                offsets,
+            } => {
+                sink.describe_offsets(&offsets);
                 let pre_commit = sink.pre_commit(epoch, last)?;
                 // A sink ahead of the checkpoint has committed here; what it has to report comes
                 // with the next poll.

@@ -325,6 +325,7 @@ fn open_sink(
         instance: parts.instance.clone(),
     };
     let mut sink = parts.sinks.open(slot, &run).map_err(failed)?;
+    sink.describe_offsets(&claimed.describe_offsets());
     let mut committed = Committed::default();
     if let Some(state) = state {
         committed = state.committed;

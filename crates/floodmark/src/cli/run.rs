@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let engine = {
         let (stop, board, tokio) = (stop.clone(), board.clone(), tokio.handle().clone());
         let body = move || -> Result<Finished, EngineError> {
-            let parts = floodmark_engine::connect::connect(loaded.pipeline, loaded.plan, tokio)?;
+            let parts = floodmark_engine::connect::connect(loaded.pipeline, loaded.plan, options.until_caught_up, tokio)?;
             run_engine(parts, options, &stop, &board)
         };
         std::thread::Builder::new()

@@ -161,9 +161,13 @@ impl Sink for KafkaAheadSink {
         let failed = |error: arrow::error::ArrowError| EncodeError::from(error);
         let batch: RecordBatch = match unsent(&self.resumed, origin) {
             None => rows.batch,
-            Some(mask) => filter_record_batch(&rows.batch, &mask)
-                .map_err(failed)
-                .map_err(|error| error.for_sink(&self.target))?,
+            Some(mask) => {
+                // They became visible by an earlier instance, after its last checkpoint.
+                self.unreported.rows += (mask.len() - mask.true_count()) as u64;
+                filter_record_batch(&rows.batch, &mask)
+                    .map_err(failed)
+                    .map_err(|error| error.for_sink(&self.target))?
+            }
         };
         if batch.num_rows() > 0 {
             self.pending
