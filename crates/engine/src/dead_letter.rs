@@ -80,7 +80,16 @@ impl DeadLetters {
             Arc::new(self.reason.finish()),
         ];
         let row = UInt32Array::from_iter_values(0..offset.len() as u32);
-        let origin = Origin { source, partition, offset, timestamp, row };
-        Ok(Rows { batch: RecordBatch::try_new(schema(), columns)?, origin })
+        let origin = Origin {
+            source,
+            partition,
+            offset,
+            timestamp,
+            row,
+        };
+        Ok(Rows {
+            batch: RecordBatch::try_new(schema(), columns)?,
+            origin,
+        })
     }
 }

@@ -54,8 +54,12 @@ pub fn batch(
         .iter()
         .map(|ms| (*ms >= 0).then(|| ms.saturating_mul(1_000)))
         .collect();
-    let topics: StringArray =
-        origin.partition.values().iter().map(|p| Some(topic(*p))).collect();
+    let topics: StringArray = origin
+        .partition
+        .values()
+        .iter()
+        .map(|p| Some(topic(*p)))
+        .collect();
     RecordBatch::try_new(
         schema(),
         vec![

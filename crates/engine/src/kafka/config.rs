@@ -29,7 +29,7 @@ pub(crate) enum Role {
 }
 
 /// Records a reader keeps fetched ahead; with small records this limit is met before bytes are.
-const PREFETCH_RECORDS: usize = 50_000;
+const PREFETCH_RECORDS: usize = 100_000;
 
 /// How long the broker may hold a fetch when there is nothing; data ends the wait at once.
 const FETCH_WAIT_MS: u32 = 100;

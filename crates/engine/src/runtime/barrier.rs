@@ -27,13 +27,23 @@ pub(super) struct Barrier {
 /// What is waited for.
 pub(super) enum Stage {
     /// Workers, between two batches.
-    Workers { missing: BTreeSet<WorkerId>, views: BTreeMap<WorkerId, WorkerView> },
+    Workers {
+        missing: BTreeSet<WorkerId>,
+        views: BTreeMap<WorkerId, WorkerView>,
+    },
     /// Sinks, to make their rows durable.
-    Sinks { missing: BTreeSet<SinkId>, done: BTreeMap<SinkId, SinkState>, frozen: Box<Frozen> },
+    Sinks {
+        missing: BTreeSet<SinkId>,
+        done: BTreeMap<SinkId, SinkState>,
+        frozen: Box<Frozen>,
+    },
     /// The store.
     Store,
     /// Sinks, to make their rows visible.
-    Commits { missing: BTreeSet<SinkId>, manifest: Box<Manifest> },
+    Commits {
+        missing: BTreeSet<SinkId>,
+        manifest: Box<Manifest>,
+    },
 }
 
 /// Everything of a checkpoint that was fixed at the barrier: the manifest so far, and the batches of
@@ -54,15 +64,24 @@ impl Frozen {
         fingerprint: &str,
         open: &mut OpenWindows<ChunkRef>,
     ) {
-        let file =
-            state_name(self.manifest.epoch, self.manifest.generation, &format!("windows-{output}"));
+        let file = state_name(
+            self.manifest.epoch,
+            self.manifest.generation,
+            &format!("windows-{output}"),
+        );
         let mut batches: Vec<RecordBatch> = Vec::new();
-        let mut state = WindowState { fingerprint: fingerprint.to_owned(), open: BTreeMap::new() };
+        let mut state = WindowState {
+            fingerprint: fingerprint.to_owned(),
+            open: BTreeMap::new(),
+        };
         for (start, chunks) in open.windows_mut() {
             let refs = chunks.iter_mut().map(|chunk| {
                 let stored = chunk.stored.get_or_insert_with(|| {
                     batches.push(chunk.chunk.batch().clone());
-                    ChunkRef { file: file.clone(), batch: batches.len() - 1 }
+                    ChunkRef {
+                        file: file.clone(),
+                        batch: batches.len() - 1,
+                    }
                 });
                 stored.clone()
             });
@@ -81,13 +100,20 @@ impl Frozen {
         pre_commit: PreCommit,
         committed: Committed,
     ) -> SinkState {
-        let Manifest { epoch, generation, .. } = self.manifest;
+        let Manifest {
+            epoch, generation, ..
+        } = self.manifest;
         let carried = (!pre_commit.carried.is_empty()).then(|| {
             let file = state_name(epoch, generation, &format!("carried-{name}"));
             self.states.insert(file.clone(), pre_commit.carried);
             file
         });
-        SinkState { epoch, work: pre_commit.work, carried, committed }
+        SinkState {
+            epoch,
+            work: pre_commit.work,
+            carried,
+            committed,
+        }
     }
 
     /// Writes state files and manifest.
@@ -99,11 +125,18 @@ impl Frozen {
         for (name, batches) in &self.states {
             let bytes = encode_batches(batches)
                 .map_err(|error| CheckpointError::Invariant(error.to_string()))?;
-            let file = StateFile { bytes: bytes.len() as u64, crc32: crc32fast::hash(&bytes) };
+            let file = StateFile {
+                bytes: bytes.len() as u64,
+                crc32: crc32fast::hash(&bytes),
+            };
             self.manifest.files.insert(name.clone(), file);
             written.push((name.clone(), Bytes::from(bytes)));
         }
-        let chunks = self.manifest.windows.values().flat_map(|w| w.open.values().flatten());
+        let chunks = self
+            .manifest
+            .windows
+            .values()
+            .flat_map(|w| w.open.values().flatten());
         for chunk in chunks {
             if let Some(file) = self.known.get(&chunk.file) {
                 self.manifest.files.insert(chunk.file.clone(), file.clone());

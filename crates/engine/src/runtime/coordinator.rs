@@ -58,7 +58,9 @@ pub fn run(
     let now = clock.monotonic();
     let sources = running.sources.into_iter();
     let mut coordinator = Coordinator {
-        sources: sources.map(|source| SourceRun::new(source, &pipeline, now)).collect(),
+        sources: sources
+            .map(|source| SourceRun::new(source, &pipeline, now))
+            .collect(),
         checkpoint: CheckpointRun::new(&running.claimed, running.checkpoints, now),
         workers: running.workers,
         sinks: running.sinks,
@@ -157,14 +159,23 @@ pub(super) struct Coordinator {
 impl SourceRun {
     fn new(started: StartedSource, pipeline: &Pipeline, now: Duration) -> Self {
         let restored = &started.restored;
-        let tracker = pipeline.sources[started.id.0].event_time.as_ref().map(|event_time| {
-            let partitions = started.positions.keys().map(|partition| {
-                let watermark = restored.partitions.get(partition).and_then(|p| p.watermark);
-                (*partition, watermark)
+        let tracker = pipeline.sources[started.id.0]
+            .event_time
+            .as_ref()
+            .map(|event_time| {
+                let partitions = started.positions.keys().map(|partition| {
+                    let watermark = restored.partitions.get(partition).and_then(|p| p.watermark);
+                    (*partition, watermark)
+                });
+                WatermarkTracker::new(event_time, restored.fired, partitions, now)
             });
-            WatermarkTracker::new(event_time, restored.fired, partitions, now)
-        });
-        Self { fired: restored.fired, tracker, closing: None, owners: BTreeMap::new(), started }
+        Self {
+            fired: restored.fired,
+            tracker,
+            closing: None,
+            owners: BTreeMap::new(),
+            started,
+        }
     }
 }
 
@@ -212,7 +223,9 @@ impl Coordinator {
                 let view = lock(&worker.view);
                 let lane = view.lanes.get(&source.started.id);
                 let partitions = lane.into_iter().flat_map(|lane| lane.partitions.keys());
-                source.owners.extend(partitions.map(|p| (*p, WorkerId(index))));
+                source
+                    .owners
+                    .extend(partitions.map(|p| (*p, WorkerId(index))));
             }
         }
     }
@@ -220,12 +233,22 @@ impl Coordinator {
     fn hear(&mut self, message: Message) -> Result<(), EngineError> {
         match message {
             Message::Closed { source, panes } => self.closed(source, panes),
-            Message::Barrier { worker, panes, view } => self.at_barrier(worker, panes, view),
-            Message::PreCommitted { sink, pre_commit, committed } => {
-                self.pre_committed(sink, pre_commit, committed)
-            }
+            Message::Barrier {
+                worker,
+                panes,
+                view,
+            } => self.at_barrier(worker, panes, view),
+            Message::PreCommitted {
+                sink,
+                pre_commit,
+                committed,
+            } => self.pre_committed(sink, pre_commit, committed),
             Message::Committed { sink } => self.committed(sink),
-            Message::Stored { store, manifest, outcome } => self.stored(store, manifest, outcome),
+            Message::Stored {
+                store,
+                manifest,
+                outcome,
+            } => self.stored(store, manifest, outcome),
             Message::Collected { store } => {
                 self.checkpoint.store = Some(store);
                 Ok(())
@@ -240,8 +263,11 @@ impl Coordinator {
         stop: &StopSignal,
         board: &StatusBoard,
     ) -> Result<(), EngineError> {
-        let views: Vec<WorkerView> =
-            self.workers.iter().map(|worker| lock(&worker.view).clone()).collect();
+        let views: Vec<WorkerView> = self
+            .workers
+            .iter()
+            .map(|worker| lock(&worker.view).clone())
+            .collect();
         if self.phase == Phase::Running {
             self.read_new_partitions()?;
             self.advance_watermarks(&views, now)?;
@@ -276,10 +302,16 @@ impl Coordinator {
 
     fn has_caught_up(&self, views: &[WorkerView]) -> bool {
         self.sources.iter().all(|source| {
-            let Some(until) = &source.started.until else { return true };
+            let Some(until) = &source.started.until else {
+                return true;
+            };
             until.iter().all(|(partition, end)| {
                 let view = views.iter().find_map(|worker| {
-                    worker.lanes.get(&source.started.id)?.partitions.get(partition)
+                    worker
+                        .lanes
+                        .get(&source.started.id)?
+                        .partitions
+                        .get(partition)
                 });
                 view.is_some_and(|view| view.next >= *end || view.ended)
             })
@@ -289,16 +321,24 @@ impl Coordinator {
     fn read_new_partitions(&mut self) -> Result<(), EngineError> {
         for source in &mut self.sources {
             let exist = lock(&source.started.health).partitions.clone();
-            let new: Vec<Partition> =
-                exist.into_iter().filter(|p| !source.owners.contains_key(p)).collect();
+            let new: Vec<Partition> = exist
+                .into_iter()
+                .filter(|p| !source.owners.contains_key(p))
+                .collect();
             if new.is_empty() {
                 continue;
             }
             let positions = source.started.connector.start_of_new(&new)?;
             for (partition, next) in positions {
                 let load = |id: usize| source.owners.values().filter(|w| w.0 == id).count();
-                let least = (0..self.workers.len()).min_by_key(|id| load(*id)).unwrap_or(0);
-                tracing::info!(source = source.started.name, partition = partition.0, "new partition");
+                let least = (0..self.workers.len())
+                    .min_by_key(|id| load(*id))
+                    .unwrap_or(0);
+                tracing::info!(
+                    source = source.started.name,
+                    partition = partition.0,
+                    "new partition"
+                );
                 source.owners.insert(partition, WorkerId(least));
                 source.started.positions.insert(partition, next);
                 if let Some(tracker) = &mut source.tracker {
@@ -322,10 +362,14 @@ impl Coordinator {
             let id = SourceId(index);
             let last_open_end = self.last_open_end(id, views);
             let source = &mut self.sources[index];
-            let Some(tracker) = &mut source.tracker else { continue };
+            let Some(tracker) = &mut source.tracker else {
+                continue;
+            };
             let reachable = lock(&source.started.health).is_reachable(now);
             for worker in views {
-                let Some(lane) = worker.lanes.get(&id) else { continue };
+                let Some(lane) = worker.lanes.get(&id) else {
+                    continue;
+                };
                 let polls = now.saturating_sub(worker.polled_at) < BLOCKED_AFTER;
                 for (partition, view) in &lane.partitions {
                     let seen = Observation {
@@ -337,7 +381,9 @@ impl Coordinator {
                     tracker.observe(*partition, seen, now);
                 }
             }
-            let Some(watermark) = tracker.advance(now, last_open_end) else { continue };
+            let Some(watermark) = tracker.advance(now, last_open_end) else {
+                continue;
+            };
             if source.closing.is_none() && self.passes_a_window_end(id, watermark) {
                 self.close(id, watermark)?;
             }
@@ -346,14 +392,16 @@ impl Coordinator {
     }
 
     fn windowed(&self, source: SourceId) -> impl Iterator<Item = (OutputId, WindowSize)> + '_ {
-        self.plan.outputs.iter().enumerate().filter_map(move |(index, output)| {
-            match &output.kind {
+        self.plan
+            .outputs
+            .iter()
+            .enumerate()
+            .filter_map(move |(index, output)| match &output.kind {
                 OutputKind::Windowed(plan) if output.source == source => {
                     Some((OutputId(index), plan.size))
                 }
                 _ => None,
-            }
-        })
+            })
     }
 
     /// End of the last window of a source that has not fired, in a worker or here.
@@ -385,13 +433,20 @@ impl Coordinator {
             order(worker, Command::Close(source, watermark))?;
         }
         let missing = self.workers.len();
-        self.sources[source.0].closing = Some(Closing { watermark, missing, panes: Panes::new() });
+        self.sources[source.0].closing = Some(Closing {
+            watermark,
+            missing,
+            panes: Panes::new(),
+        });
         Ok(())
     }
 
     fn closed(&mut self, source: SourceId, panes: Panes) -> Result<(), EngineError> {
         let Some(closing) = &mut self.sources[source.0].closing else {
-            return Err(EngineError::internal("coordinator", "a worker closed unasked"));
+            return Err(EngineError::internal(
+                "coordinator",
+                "a worker closed unasked",
+            ));
         };
         closing.panes.extend(panes);
         closing.missing -= 1;
@@ -407,8 +462,11 @@ impl Coordinator {
 
     fn keep(&mut self, panes: Panes) -> Result<(), EngineError> {
         for (output, start, chunk) in panes {
-            let Some(open) = self.open.get_mut(&output) else { continue };
-            open.add(start, chunk).map_err(|e| window_error(&self.plan, output, e))?;
+            let Some(open) = self.open.get_mut(&output) else {
+                continue;
+            };
+            open.add(start, chunk)
+                .map_err(|e| window_error(&self.plan, output, e))?;
         }
         Ok(())
     }
@@ -417,18 +475,27 @@ impl Coordinator {
     fn fire(&mut self, source: SourceId, watermark: Watermark) -> Result<(), EngineError> {
         let outputs: Vec<OutputId> = self.windowed(source).map(|(output, _)| output).collect();
         for output in outputs {
-            let Some(open) = self.open.get_mut(&output) else { continue };
-            let fired = open.fire(watermark).map_err(|e| window_error(&self.plan, output, e))?;
+            let Some(open) = self.open.get_mut(&output) else {
+                continue;
+            };
+            let fired = open
+                .fire(watermark)
+                .map_err(|e| window_error(&self.plan, output, e))?;
             let plan = &self.plan.outputs[output.0];
             for (_, mut batch) in fired {
                 for step in &plan.after {
-                    batch = step.apply_batch(batch).map_err(|source| EngineError::Query {
-                        output: plan.name.clone(),
-                        source,
-                    })?;
+                    batch = step
+                        .apply_batch(batch)
+                        .map_err(|source| EngineError::Query {
+                            output: plan.name.clone(),
+                            source,
+                        })?;
                 }
                 if batch.num_rows() > 0 {
-                    let rows = OutputRows { batch, origin: None };
+                    let rows = OutputRows {
+                        batch,
+                        origin: None,
+                    };
                     self.tell(SinkId(output.0), SinkCommand::Write(rows, Vec::new()))?;
                 }
             }
@@ -443,7 +510,9 @@ impl Coordinator {
         for index in 0..self.sources.len() {
             let source = SourceId(index);
             let ends = self.windowed(source);
-            let last = ends.filter_map(|(o, _)| self.open.get(&o)?.last_end()).max();
+            let last = ends
+                .filter_map(|(o, _)| self.open.get(&o)?.last_end())
+                .max();
             if let Some(end) = last {
                 let watermark = Watermark::reaching(end);
                 if let Some(tracker) = &mut self.sources[index].tracker {
@@ -469,9 +538,19 @@ impl Coordinator {
         }
         run.last_begun = now;
         let missing = (0..self.workers.len()).map(WorkerId).collect();
-        let stage = Stage::Workers { missing, views: BTreeMap::new() };
-        run.current = Some(Barrier { epoch: run.epoch.next(), last, started: now, stage });
-        self.workers.iter().try_for_each(|worker| order(worker, Command::Barrier))
+        let stage = Stage::Workers {
+            missing,
+            views: BTreeMap::new(),
+        };
+        run.current = Some(Barrier {
+            epoch: run.epoch.next(),
+            last,
+            started: now,
+            stage,
+        });
+        self.workers
+            .iter()
+            .try_for_each(|worker| order(worker, Command::Barrier))
     }
 
     fn at_barrier(
@@ -481,10 +560,17 @@ impl Coordinator {
         view: WorkerView,
     ) -> Result<(), EngineError> {
         self.keep(panes)?;
-        let Some(Barrier { epoch, last, stage: Stage::Workers { missing, views }, .. }) =
-            &mut self.checkpoint.current
+        let Some(Barrier {
+            epoch,
+            last,
+            stage: Stage::Workers { missing, views },
+            ..
+        }) = &mut self.checkpoint.current
         else {
-            return Err(EngineError::internal("coordinator", "a barrier nobody asked for"));
+            return Err(EngineError::internal(
+                "coordinator",
+                "a barrier nobody asked for",
+            ));
         };
         missing.remove(&worker);
         views.insert(worker, view);
@@ -501,10 +587,15 @@ impl Coordinator {
             self.tell(*sink, SinkCommand::PreCommit { epoch, last })?;
         }
         if !last {
-            self.workers.iter().try_for_each(|worker| order(worker, Command::Resume))?;
+            self.workers
+                .iter()
+                .try_for_each(|worker| order(worker, Command::Resume))?;
         }
-        let stage =
-            Stage::Sinks { missing: sinks, done: BTreeMap::new(), frozen: Box::new(frozen) };
+        let stage = Stage::Sinks {
+            missing: sinks,
+            done: BTreeMap::new(),
+            frozen: Box::new(frozen),
+        };
         self.set_stage(stage);
         self.store_if_ready();
         Ok(())
@@ -526,11 +617,18 @@ impl Coordinator {
         let mut manifest = blank(&self.pipeline.name, epoch, generation, &self.instance, now);
         manifest.lineage.clone_from(&self.checkpoint.lineage);
         let known = self.checkpoint.files.clone();
-        let mut frozen = Frozen { manifest, states: BTreeMap::new(), known };
+        let mut frozen = Frozen {
+            manifest,
+            states: BTreeMap::new(),
+            known,
+        };
         for source in &self.sources {
             let state = self.source_state(source, views);
             state.ledger.check(&source.started.name)?;
-            frozen.manifest.sources.insert(source.started.name.clone(), state);
+            frozen
+                .manifest
+                .sources
+                .insert(source.started.name.clone(), state);
         }
         for (output, open) in &mut self.open {
             let plan = &self.plan.outputs[output.0];
@@ -549,7 +647,11 @@ impl Coordinator {
         let mut partitions = restored.partitions.clone();
         for (partition, next) in &source.started.positions {
             let name = source.started.connector.topic(*partition);
-            let state = PartitionState { name, next: *next, watermark: None };
+            let state = PartitionState {
+                name,
+                next: *next,
+                watermark: None,
+            };
             partitions.entry(*partition).or_insert(state).next = *next;
         }
         let lanes = || views.values().filter_map(|worker| worker.lanes.get(&id));
@@ -560,7 +662,9 @@ impl Coordinator {
         }
         if let Some(event_time) = &self.pipeline.sources[id.0].event_time {
             for (partition, view) in lanes().flat_map(|lane| &lane.partitions) {
-                let Some(state) = partitions.get_mut(partition) else { continue };
+                let Some(state) = partitions.get_mut(partition) else {
+                    continue;
+                };
                 let reached = view
                     .max_event_time
                     .map(|max| Watermark::from_event_time(max, event_time.delay));
@@ -584,7 +688,10 @@ impl Coordinator {
         let mut ledger = source.started.restored.ledger.clone();
         for lane in lanes {
             let outputs = lane.ledger.outputs.iter().map(|(id, counts)| {
-                (self.plan.outputs[id.0].name.clone(), OutputLedger::clone(counts))
+                (
+                    self.plan.outputs[id.0].name.clone(),
+                    OutputLedger::clone(counts),
+                )
             });
             ledger += &Ledger {
                 read: lane.ledger.read,
@@ -603,10 +710,20 @@ impl Coordinator {
         pre_commit: crate::sink::PreCommit,
         committed: Committed,
     ) -> Result<(), EngineError> {
-        let Some(Barrier { stage: Stage::Sinks { missing, done, frozen }, .. }) =
-            &mut self.checkpoint.current
+        let Some(Barrier {
+            stage:
+                Stage::Sinks {
+                    missing,
+                    done,
+                    frozen,
+                },
+            ..
+        }) = &mut self.checkpoint.current
         else {
-            return Err(EngineError::internal("coordinator", "a pre-commit nobody asked for"));
+            return Err(EngineError::internal(
+                "coordinator",
+                "a pre-commit nobody asked for",
+            ));
         };
         let run = &self.sinks[sink.0];
         let mut total = run.before;
@@ -619,25 +736,36 @@ impl Coordinator {
 
     /// Hands the checkpoint to the store once every sink has pre-committed.
     fn store_if_ready(&mut self) {
-        let Some(current) = &mut self.checkpoint.current else { return };
+        let Some(current) = &mut self.checkpoint.current else {
+            return;
+        };
         if !matches!(&current.stage, Stage::Sinks { missing, .. } if missing.is_empty()) {
             return;
         }
         let stage = std::mem::replace(&mut current.stage, Stage::Store);
-        let (Stage::Sinks { done, mut frozen, .. }, Some(mut store)) =
-            (stage, self.checkpoint.store.take())
+        let (
+            Stage::Sinks {
+                done, mut frozen, ..
+            },
+            Some(mut store),
+        ) = (stage, self.checkpoint.store.take())
         else {
             return;
         };
         for (sink, state) in done {
-            frozen.manifest.sinks.insert(self.sinks[sink.0].name.clone(), state);
+            frozen
+                .manifest
+                .sinks
+                .insert(self.sinks[sink.0].name.clone(), state);
         }
         let inbox = self.to_self.clone();
         self.tokio.spawn(async move {
             let message = match frozen.store(&mut store).await {
-                Ok((manifest, outcome)) => {
-                    Message::Stored { store, manifest: Box::new(manifest), outcome }
-                }
+                Ok((manifest, outcome)) => Message::Stored {
+                    store,
+                    manifest: Box::new(manifest),
+                    outcome,
+                },
                 Err(error) => Message::Failed(error.into()),
             };
             reply(inbox, message).await;
@@ -653,7 +781,10 @@ impl Coordinator {
         self.checkpoint.store = Some(store);
         if outcome == Stored::Taken {
             return Err(EngineError::Fenced {
-                by: format!("another instance, which has put checkpoint {}", manifest.epoch),
+                by: format!(
+                    "another instance, which has put checkpoint {}",
+                    manifest.epoch
+                ),
             });
         }
         self.checkpoint.epoch = manifest.epoch;
@@ -661,7 +792,10 @@ impl Coordinator {
         let missing: BTreeSet<SinkId> = (0..self.sinks.len()).map(SinkId).collect();
         for sink in &missing {
             // INV-OWNER: this manifest has just been put by this instance.
-            self.tell(*sink, SinkCommand::Commit(CommitPermit::new(manifest.epoch)))?;
+            self.tell(
+                *sink,
+                SinkCommand::Commit(CommitPermit::new(manifest.epoch)),
+            )?;
         }
         let done = missing.is_empty();
         self.set_stage(Stage::Commits { missing, manifest });
@@ -669,18 +803,29 @@ impl Coordinator {
     }
 
     fn committed(&mut self, sink: SinkId) -> Result<(), EngineError> {
-        let Some(Barrier { stage: Stage::Commits { missing, .. }, .. }) =
-            &mut self.checkpoint.current
+        let Some(Barrier {
+            stage: Stage::Commits { missing, .. },
+            ..
+        }) = &mut self.checkpoint.current
         else {
-            return Err(EngineError::internal("coordinator", "a commit nobody asked for"));
+            return Err(EngineError::internal(
+                "coordinator",
+                "a commit nobody asked for",
+            ));
         };
         missing.remove(&sink);
-        if missing.is_empty() { self.complete() } else { Ok(()) }
+        if missing.is_empty() {
+            self.complete()
+        } else {
+            Ok(())
+        }
     }
 
     /// The checkpoint and everything that hung on it is done.
     fn complete(&mut self) -> Result<(), EngineError> {
-        let Some(barrier) = self.checkpoint.current.take() else { return Ok(()) };
+        let Some(barrier) = self.checkpoint.current.take() else {
+            return Ok(());
+        };
         let now = self.clock.monotonic();
         self.checkpoint.completed += 1;
         self.checkpoint.last_took = Some(now.saturating_sub(barrier.started));
@@ -700,9 +845,14 @@ impl Coordinator {
     /// Shows a durable checkpoint's positions to the sources' own tools. Nothing depends on it.
     fn show_positions(&self, manifest: &Manifest) {
         for source in &self.sources {
-            let Some(state) = manifest.sources.get(&source.started.name) else { continue };
-            let positions: Vec<(Partition, Offset)> =
-                state.partitions.iter().map(|(id, state)| (*id, state.next)).collect();
+            let Some(state) = manifest.sources.get(&source.started.name) else {
+                continue;
+            };
+            let positions: Vec<(Partition, Offset)> = state
+                .partitions
+                .iter()
+                .map(|(id, state)| (*id, state.next))
+                .collect();
             if let Err(error) = source.started.connector.show_positions(&positions) {
                 tracing::warn!(%error, "offsets not shown to the consumer group");
             }
@@ -710,7 +860,9 @@ impl Coordinator {
     }
 
     fn collect_garbage(&mut self) {
-        let Some(mut store) = self.checkpoint.store.take() else { return };
+        let Some(mut store) = self.checkpoint.store.take() else {
+            return;
+        };
         let inbox = self.to_self.clone();
         self.tokio.spawn(async move {
             if let Err(error) = store.collect_garbage().await {
@@ -723,7 +875,9 @@ impl Coordinator {
     fn tell(&self, sink: SinkId, command: SinkCommand) -> Result<(), EngineError> {
         let run = &self.sinks[sink.0];
         // A sink that has ended has reported why; that report is on its way.
-        run.queue.send(command).map_err(|_| self.failure_of(&run.name))
+        run.queue
+            .send(command)
+            .map_err(|_| self.failure_of(&run.name))
     }
 
     /// The error a thread has reported, if it is in the inbox.
@@ -732,14 +886,20 @@ impl Coordinator {
             Message::Failed(error) => Some(error),
             _ => None,
         });
-        reported.unwrap_or_else(|| EngineError::internal(format!("output '{name}'"), "its sink has ended"))
+        reported.unwrap_or_else(|| {
+            EngineError::internal(format!("output '{name}'"), "its sink has ended")
+        })
     }
 
     fn waiting_for(&self) -> String {
-        let Some(barrier) = &self.checkpoint.current else { return "the checkpoint store".into() };
+        let Some(barrier) = &self.checkpoint.current else {
+            return "the checkpoint store".into();
+        };
         let names = |missing: &BTreeSet<SinkId>| {
-            let names: Vec<&str> =
-                missing.iter().map(|sink| self.sinks[sink.0].name.as_str()).collect();
+            let names: Vec<&str> = missing
+                .iter()
+                .map(|sink| self.sinks[sink.0].name.as_str())
+                .collect();
             names.join(", ")
         };
         match &barrier.stage {
@@ -758,7 +918,10 @@ fn order(worker: &WorkerRun, command: Command) -> Result<(), EngineError> {
 }
 
 fn window_error(plan: &Plan, output: OutputId, source: WindowError) -> EngineError {
-    EngineError::Window { output: plan.outputs[output.0].name.clone(), source }
+    EngineError::Window {
+        output: plan.outputs[output.0].name.clone(),
+        source,
+    }
 }
 
 /// Sends from a task; the inbox holds every reply there can be, so this does not wait for long.

@@ -32,7 +32,9 @@ pub enum EngineError {
         differences: Vec<String>,
     },
     /// Another instance owns the checkpoint now.
-    #[error("fenced: {by} has taken this pipeline over; this instance stops and has made nothing visible since")]
+    #[error(
+        "fenced: {by} has taken this pipeline over; this instance stops and has made nothing visible since"
+    )]
     Fenced {
         /// Who took over, as far as known.
         by: String,
@@ -86,7 +88,9 @@ pub enum EngineError {
         epoch: Epoch,
     },
     /// A thread ended on its own, or something held that must not.
-    #[error("internal error in {thread}: {reason}. This is a defect of Floodmark; please report it")]
+    #[error(
+        "internal error in {thread}: {reason}. This is a defect of Floodmark; please report it"
+    )]
     Internal {
         /// Which thread.
         thread: String,
@@ -100,11 +104,18 @@ impl EngineError {
     pub fn is_fenced(&self) -> bool {
         matches!(
             self,
-            Self::Fenced { .. } | Self::Sink { source: SinkError::Fenced { .. }, .. }
+            Self::Fenced { .. }
+                | Self::Sink {
+                    source: SinkError::Fenced { .. },
+                    ..
+                }
         )
     }
 
     pub(super) fn internal(thread: impl Into<String>, reason: impl ToString) -> Self {
-        Self::Internal { thread: thread.into(), reason: reason.to_string() }
+        Self::Internal {
+            thread: thread.into(),
+            reason: reason.to_string(),
+        }
     }
 }

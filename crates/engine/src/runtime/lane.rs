@@ -117,14 +117,19 @@ impl Lane {
 
     fn note(&mut self, positions: &[(Partition, Offset)]) {
         for (partition, next) in positions {
-            self.journey.topics.insert(*partition, self.connector.topic(*partition));
-            self.journey.partitions.entry(*partition).or_insert(PartitionView {
-                next: *next,
-                max_event_time: None,
-                delivered: 0,
-                caught_up: false,
-                ended: false,
-            });
+            self.journey
+                .topics
+                .insert(*partition, self.connector.topic(*partition));
+            self.journey
+                .partitions
+                .entry(*partition)
+                .or_insert(PartitionView {
+                    next: *next,
+                    max_event_time: None,
+                    delivered: 0,
+                    caught_up: false,
+                    ended: false,
+                });
         }
     }
 
@@ -145,7 +150,9 @@ impl Lane {
 
     /// Takes what the source has and carries it as far as this worker goes.
     pub(super) fn poll(&mut self, wait: Duration, clock: &dyn Clock) -> Result<(), EngineError> {
-        let Some(reader) = &mut self.reader else { return Ok(()) };
+        let Some(reader) = &mut self.reader else {
+            return Ok(());
+        };
         let journey = &mut self.journey;
         let mut outcome = Ok(());
         let batch_rows = journey.batch_rows;
@@ -173,12 +180,16 @@ impl Lane {
         &mut self,
         mut from: impl FnMut(
             &mut WindowOperator,
-        )
-            -> Result<Vec<(EventMicros, crate::window::Chunk)>, crate::window::WindowError>,
+        ) -> Result<
+            Vec<(EventMicros, crate::window::Chunk)>,
+            crate::window::WindowError,
+        >,
     ) -> Result<Panes, EngineError> {
         let mut panes = Panes::new();
         for branch in &mut self.journey.branches {
-            let BranchEnd::Windowed { operator, .. } = &mut branch.end else { continue };
+            let BranchEnd::Windowed { operator, .. } = &mut branch.end else {
+                continue;
+            };
             let chunks = from(operator).map_err(|source| EngineError::Window {
                 output: branch.name.clone(),
                 source,
@@ -191,10 +202,15 @@ impl Lane {
 
     pub(super) fn view(&self) -> LaneView {
         let journey = &self.journey;
-        let panes = journey.branches.iter().filter_map(|branch| match &branch.end {
-            BranchEnd::Windowed { operator, .. } => Some((branch.id, operator.panes().collect())),
-            BranchEnd::Stateless(_) => None,
-        });
+        let panes = journey
+            .branches
+            .iter()
+            .filter_map(|branch| match &branch.end {
+                BranchEnd::Windowed { operator, .. } => {
+                    Some((branch.id, operator.panes().collect()))
+                }
+                BranchEnd::Stateless(_) => None,
+            });
         let outputs = journey.branches.iter().zip(&journey.counts);
         LaneView {
             partitions: journey.partitions.clone(),
@@ -203,17 +219,23 @@ impl Lane {
                 bad: journey.bad,
                 null_time: journey.null_time,
                 future: journey.future,
-                outputs: outputs.map(|(branch, counts)| (branch.id, counts.clone())).collect(),
+                outputs: outputs
+                    .map(|(branch, counts)| (branch.id, counts.clone()))
+                    .collect(),
             },
             panes: panes.collect(),
         }
     }
 
     pub(super) fn memory(&self) -> usize {
-        let operators = self.journey.branches.iter().map(|branch| match &branch.end {
-            BranchEnd::Windowed { operator, .. } => operator.memory(),
-            BranchEnd::Stateless(_) => 0,
-        });
+        let operators = self
+            .journey
+            .branches
+            .iter()
+            .map(|branch| match &branch.end {
+                BranchEnd::Windowed { operator, .. } => operator.memory(),
+                BranchEnd::Stateless(_) => 0,
+            });
         operators.sum()
     }
 }
@@ -261,7 +283,10 @@ impl Journey {
             .decoder
             .finish()
             .map_err(|e| EngineError::internal(format!("decoder of '{}'", self.source_name), e))?;
-        let rows = Rows { origin: origin(self.source, records, &good), batch };
+        let rows = Rows {
+            origin: origin(self.source, records, &good),
+            batch,
+        };
         let rows = self.require_event_time(rows, records, &mut dead)?;
         self.observe(&rows, wall_ms);
         for branch in 0..self.branches.len() {
@@ -278,7 +303,10 @@ impl Journey {
         reason: String,
         dead: &mut DeadLetters,
     ) -> Result<(), EngineError> {
-        let topic = self.topics.get(&record.partition).map_or("", String::as_str);
+        let topic = self
+            .topics
+            .get(&record.partition)
+            .map_or("", String::as_str);
         match self.on_bad_record {
             OnBadRecord::Skip => {}
             OnBadRecord::DeadLetter => dead.push(topic, record, &reason),
@@ -315,13 +343,17 @@ impl Journey {
         records: &[RawRecord<'_>],
         dead: &mut DeadLetters,
     ) -> Result<Rows, EngineError> {
-        let Some(event_time) = &self.event_time else { return Ok(rows) };
+        let Some(event_time) = &self.event_time else {
+            return Ok(rows);
+        };
         let times = rows.batch.column(event_time.column);
         if times.null_count() == 0 {
             return Ok(rows);
         }
-        let reason =
-            format!("{}: the event time is null", rows.batch.schema_ref().field(event_time.column).name());
+        let reason = format!(
+            "{}: the event time is null",
+            rows.batch.schema_ref().field(event_time.column).name()
+        );
         let present = arrow::compute::is_not_null(times)
             .map_err(|e| EngineError::internal("event time", e))?;
         for (row, present) in present.values().iter().enumerate() {
@@ -332,12 +364,15 @@ impl Journey {
             let record = &records[rows.origin.row.value(row) as usize];
             self.refuse(record, reason.clone(), dead)?;
         }
-        rows.filter(&present).map_err(|e| EngineError::internal("event time", e))
+        rows.filter(&present)
+            .map_err(|e| EngineError::internal("event time", e))
     }
 
     /// Notes the greatest event time of each partition that may move the watermark.
     fn observe(&mut self, rows: &Rows, wall_ms: i64) {
-        let Some(event_time) = &self.event_time else { return };
+        let Some(event_time) = &self.event_time else {
+            return;
+        };
         let guard = FutureGuard::at(wall_ms, event_time.max_future);
         let times = rows.batch.column(event_time.column);
         let times = times.as_primitive::<TimestampMicrosecondType>().values();
@@ -363,14 +398,17 @@ impl Journey {
 
     /// Carries a batch along one output's branch.
     fn carry(&mut self, branch: usize, source_rows: &Rows) -> Result<(), EngineError> {
-        let Branch { name, before, end, .. } = &mut self.branches[branch];
+        let Branch {
+            name, before, end, ..
+        } = &mut self.branches[branch];
         let counts = &mut self.counts[branch];
         let mut rows = source_rows.clone();
         for step in before.iter() {
             let entered = rows.len();
-            rows = step
-                .apply(rows)
-                .map_err(|source| EngineError::Query { output: name.clone(), source })?;
+            rows = step.apply(rows).map_err(|source| EngineError::Query {
+                output: name.clone(),
+                source,
+            })?;
             counts.filtered += (entered - rows.len()) as u64;
         }
         match end {
@@ -378,13 +416,25 @@ impl Journey {
                 counts.taken += rows.len() as u64;
                 if !rows.is_empty() {
                     let progress = progress(self.source, &self.partitions);
-                    send(queue, name, OutputRows { batch: rows.batch, origin: Some(rows.origin) }, progress)?;
+                    send(
+                        queue,
+                        name,
+                        OutputRows {
+                            batch: rows.batch,
+                            origin: Some(rows.origin),
+                        },
+                        progress,
+                    )?;
                 }
             }
-            BranchEnd::Windowed { operator, window_end } => {
-                let pushed = operator
-                    .push(&rows)
-                    .map_err(|source| EngineError::Window { output: name.clone(), source })?;
+            BranchEnd::Windowed {
+                operator,
+                window_end,
+            } => {
+                let pushed = operator.push(&rows).map_err(|source| EngineError::Window {
+                    output: name.clone(),
+                    source,
+                })?;
                 counts.taken += pushed.taken;
                 if let Some(late) = pushed.late {
                     counts.late += late.rows.len() as u64;
@@ -392,7 +442,10 @@ impl Journey {
                         let topics = &self.topics;
                         let batch = late_batch(name, &late, source_rows, window_end, topics)
                             .map_err(|e| EngineError::internal("late rows", e))?;
-                        let rows = OutputRows { batch, origin: Some(late.rows.origin) };
+                        let rows = OutputRows {
+                            batch,
+                            origin: Some(late.rows.origin),
+                        };
                         send(queue, "late", rows, Vec::new())?;
                     }
                 }
@@ -402,12 +455,22 @@ impl Journey {
     }
 
     fn bury(&self, dead: DeadLetters) -> Result<(), EngineError> {
-        let (Some(queue), false) = (&self.dead_letters, dead.is_empty()) else { return Ok(()) };
+        let (Some(queue), false) = (&self.dead_letters, dead.is_empty()) else {
+            return Ok(());
+        };
         let rows = dead
             .finish(self.source)
             .map_err(|e| EngineError::internal("dead letters", e))?;
-        let rows = OutputRows { batch: rows.batch, origin: Some(rows.origin) };
-        send(queue, "dead letter", rows, progress(self.source, &self.partitions))
+        let rows = OutputRows {
+            batch: rows.batch,
+            origin: Some(rows.origin),
+        };
+        send(
+            queue,
+            "dead letter",
+            rows,
+            progress(self.source, &self.partitions),
+        )
     }
 
     fn learn(&mut self, event: PartitionEvent) {
@@ -442,7 +505,12 @@ fn origin(source: SourceId, records: &[RawRecord<'_>], good: &[u32]) -> Origin {
 
 fn progress(source: SourceId, partitions: &BTreeMap<Partition, PartitionView>) -> Vec<Progress> {
     let each = partitions.iter();
-    each.map(|(partition, view)| Progress { source, partition: *partition, next: view.next }).collect()
+    each.map(|(partition, view)| Progress {
+        source,
+        partition: *partition,
+        next: view.next,
+    })
+    .collect()
 }
 
 /// Queues rows for a sink; blocks while its queue is full.
@@ -452,9 +520,9 @@ fn send(
     rows: OutputRows,
     progress: Vec<Progress>,
 ) -> Result<(), EngineError> {
-    queue.send(SinkCommand::Write(rows, progress)).map_err(|_| {
-        EngineError::internal(format!("output '{name}'"), "its sink has ended")
-    })
+    queue
+        .send(SinkCommand::Write(rows, progress))
+        .map_err(|_| EngineError::internal(format!("output '{name}'"), "its sink has ended"))
 }
 
 fn late_batch(

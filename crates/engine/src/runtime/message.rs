@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::error::EngineError;
 use crate::checkpoint::{CheckpointStore, Manifest, Stored};
 use crate::ledger::OutputLedger;
-use crate::sink::{Committed, CommitPermit, OutputRows, PreCommit, Progress};
+use crate::sink::{CommitPermit, Committed, OutputRows, PreCommit, Progress};
 use crate::units::{Epoch, EventMicros, Offset, OutputId, Partition, SourceId};
 use crate::watermark::Watermark;
 use crate::window::Chunk;
@@ -43,7 +43,11 @@ pub(super) enum Message {
     /// Reply to `Close`.
     Closed { source: SourceId, panes: Panes },
     /// Reply to `Barrier`; the view is exact at the barrier.
-    Barrier { worker: WorkerId, panes: Panes, view: WorkerView },
+    Barrier {
+        worker: WorkerId,
+        panes: Panes,
+        view: WorkerView,
+    },
     /// A sink's rows are durable.
     PreCommitted {
         sink: SinkId,
@@ -54,7 +58,11 @@ pub(super) enum Message {
     /// A sink's pre-committed rows are visible.
     Committed { sink: SinkId },
     /// The manifest was put, or its epoch was taken.
-    Stored { store: Box<CheckpointStore>, manifest: Box<Manifest>, outcome: Stored },
+    Stored {
+        store: Box<CheckpointStore>,
+        manifest: Box<Manifest>,
+        outcome: Stored,
+    },
     /// Old checkpoints were deleted.
     Collected { store: Box<CheckpointStore> },
     /// A thread cannot go on.
@@ -96,7 +104,9 @@ pub(super) struct LaneView {
 impl LaneView {
     /// Windows that have rows in this worker since the last barrier.
     pub(super) fn open_panes(&self) -> impl Iterator<Item = (OutputId, EventMicros)> + '_ {
-        self.panes.iter().flat_map(|(id, panes)| panes.iter().map(|(start, _)| (*id, *start)))
+        self.panes
+            .iter()
+            .flat_map(|(id, panes)| panes.iter().map(|(start, _)| (*id, *start)))
     }
 }
 
@@ -134,5 +144,7 @@ pub(super) type SharedView = std::sync::Arc<Mutex<WorkerView>>;
 /// Locks a mutex; a thread that panicked while holding it has already been reported, and what it
 /// guards is replaced as a whole, never left half-written.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -41,7 +41,8 @@ pub(super) struct Health {
 impl Health {
     /// Whether the server has answered lately.
     pub(super) fn is_reachable(&self, now: Duration) -> bool {
-        self.answered_at.is_some_and(|at| now.saturating_sub(at) < STALE_AFTER)
+        self.answered_at
+            .is_some_and(|at| now.saturating_sub(at) < STALE_AFTER)
     }
 }
 

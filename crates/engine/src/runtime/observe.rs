@@ -10,8 +10,11 @@ use crate::watermark::Standing;
 impl Coordinator {
     /// The run at this moment.
     pub(super) fn status(&self) -> Status {
-        let views: Vec<WorkerView> =
-            self.workers.iter().map(|worker| lock(&worker.view).clone()).collect();
+        let views: Vec<WorkerView> = self
+            .workers
+            .iter()
+            .map(|worker| lock(&worker.view).clone())
+            .collect();
         let now = self.clock.monotonic();
         let mut status = Status {
             phase: self.phase,
@@ -30,10 +33,15 @@ impl Coordinator {
         };
         for source in &self.sources {
             let name = source.started.name.clone();
-            status.sources.insert(name, self.source_status(source, &views));
+            status
+                .sources
+                .insert(name, self.source_status(source, &views));
         }
         for (index, sink) in self.sinks.iter().enumerate() {
-            let mut output = OutputStatus { committed: sink.before, ..OutputStatus::default() };
+            let mut output = OutputStatus {
+                committed: sink.before,
+                ..OutputStatus::default()
+            };
             output.committed += *lock(&sink.count);
             match sink.name.as_str() {
                 DEAD_LETTER => status.dead_letter = Some(output),
@@ -45,19 +53,31 @@ impl Coordinator {
             }
         }
         let workers: usize = views.iter().map(|view| view.state_bytes).sum();
-        let here: usize = self.open.values().map(crate::window::OpenWindows::memory).sum();
+        let here: usize = self
+            .open
+            .values()
+            .map(crate::window::OpenWindows::memory)
+            .sum();
         status.state_bytes = workers + here;
         status
     }
 
     fn count_windows(&self, id: OutputId, views: &[WorkerView], output: &mut OutputStatus) {
         let mut starts = std::collections::BTreeSet::new();
-        for (start, chunks) in self.open.get(&id).into_iter().flat_map(|open| open.windows()) {
+        for (start, chunks) in self
+            .open
+            .get(&id)
+            .into_iter()
+            .flat_map(|open| open.windows())
+        {
             starts.insert(start);
             output.open_groups += chunks.iter().map(|c| c.chunk.groups()).max().unwrap_or(0);
         }
         let lanes = views.iter().flat_map(|view| view.lanes.values());
-        for (_, panes) in lanes.flat_map(|lane| &lane.panes).filter(|(pane, _)| *pane == id) {
+        for (_, panes) in lanes
+            .flat_map(|lane| &lane.panes)
+            .filter(|(pane, _)| *pane == id)
+        {
             for (start, groups) in panes {
                 if starts.insert(*start) {
                     output.open_groups += groups;
@@ -75,8 +95,14 @@ impl Coordinator {
         let mut status = SourceStatus {
             read_now: lanes().map(|lane| lane.ledger.read).sum(),
             ledger: self.ledger(source, lanes()),
-            watermark: source.tracker.as_ref().and_then(|tracker| tracker.watermark()),
-            held_back_by: source.tracker.as_ref().and_then(|tracker| tracker.held_back_by()),
+            watermark: source
+                .tracker
+                .as_ref()
+                .and_then(|tracker| tracker.watermark()),
+            held_back_by: source
+                .tracker
+                .as_ref()
+                .and_then(|tracker| tracker.held_back_by()),
             lag: None,
             reachable: health.is_reachable(now),
             trouble: health.trouble.clone(),
@@ -95,8 +121,10 @@ impl Coordinator {
                 },
             );
         }
-        for (partition, watermark, standing) in
-            source.tracker.iter().flat_map(|tracker| tracker.partitions())
+        for (partition, watermark, standing) in source
+            .tracker
+            .iter()
+            .flat_map(|tracker| tracker.partitions())
         {
             if let Some(status) = status.partitions.get_mut(&partition) {
                 (status.watermark, status.standing) = (watermark, standing);

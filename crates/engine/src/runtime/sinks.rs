@@ -24,7 +24,10 @@ pub(super) fn drive(
 ) {
     let outcome = serve(id, sink.as_mut(), queue, inbox, count);
     if let Err(source) = outcome {
-        let error = EngineError::Sink { sink: name.to_owned(), source };
+        let error = EngineError::Sink {
+            sink: name.to_owned(),
+            source,
+        };
         // If the coordinator has gone, it has an error of its own to report.
         let _ = inbox.send(Message::Failed(error));
     }
@@ -56,7 +59,11 @@ fn serve(
                 // A sink ahead of the checkpoint has committed here; what it has to report comes
                 // with the next poll.
                 *lock(count) += sink.poll()?.0;
-                Message::PreCommitted { sink: id, pre_commit, committed: *lock(count) }
+                Message::PreCommitted {
+                    sink: id,
+                    pre_commit,
+                    committed: *lock(count),
+                }
             }
             SinkCommand::Commit(permit) => {
                 let committed = sink.commit(&permit)?;

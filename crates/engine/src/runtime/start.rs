@@ -106,8 +106,9 @@ pub(super) const LATE: &str = "-late";
 /// All sinks of a pipeline in order, with their names in checkpoints.
 pub(super) fn slots(pipeline: &Pipeline) -> Vec<(SinkSlot, String)> {
     let outputs = pipeline.outputs.iter().enumerate();
-    let mut slots: Vec<_> =
-        outputs.map(|(i, o)| (SinkSlot::Output(OutputId(i)), o.name.clone())).collect();
+    let mut slots: Vec<_> = outputs
+        .map(|(i, o)| (SinkSlot::Output(OutputId(i)), o.name.clone()))
+        .collect();
     if pipeline.dead_letter.is_some() {
         slots.push((SinkSlot::DeadLetter, DEAD_LETTER.to_owned()));
     }
@@ -119,12 +120,21 @@ pub(super) fn slots(pipeline: &Pipeline) -> Vec<(SinkSlot, String)> {
 
 fn expected(parts: &Parts) -> Expected {
     let sources = parts.pipeline.sources.iter().zip(&parts.connectors);
-    let windowed = parts.plan.outputs.iter().filter(|o| matches!(o.kind, OutputKind::Windowed(_)));
+    let windowed = parts
+        .plan
+        .outputs
+        .iter()
+        .filter(|o| matches!(o.kind, OutputKind::Windowed(_)));
     Expected {
         pipeline: parts.pipeline.name.clone(),
         sources: sources.map(|(s, c)| (s.name.clone(), c.origin())).collect(),
-        windows: windowed.map(|o| (o.name.clone(), o.fingerprint.clone())).collect(),
-        sinks: slots(&parts.pipeline).into_iter().map(|(_, name)| name).collect(),
+        windows: windowed
+            .map(|o| (o.name.clone(), o.fingerprint.clone()))
+            .collect(),
+        sinks: slots(&parts.pipeline)
+            .into_iter()
+            .map(|(_, name)| name)
+            .collect(),
     }
 }
 
@@ -140,11 +150,20 @@ pub(super) fn start(mut parts: Parts, until_caught_up: bool) -> Result<Started, 
     };
     let mut sources = Vec::new();
     for index in 0..parts.connectors.len() {
-        sources.push(start_source(&parts, SourceId(index), found.as_ref(), until_caught_up)?);
+        sources.push(start_source(
+            &parts,
+            SourceId(index),
+            found.as_ref(),
+            until_caught_up,
+        )?);
     }
     let claimed = claim(&mut parts, found.as_ref(), &sources)?;
     if let Some(found) = &found {
-        tracing::info!(checkpoint = found.epoch.0, generation = claimed.generation.0, "resuming");
+        tracing::info!(
+            checkpoint = found.epoch.0,
+            generation = claimed.generation.0,
+            "resuming"
+        );
     }
     let mut sinks = Vec::new();
     for (slot, name) in slots(&parts.pipeline) {
@@ -152,7 +171,13 @@ pub(super) fn start(mut parts: Parts, until_caught_up: bool) -> Result<Started, 
         sinks.push(open_sink(&mut parts, slot, name, &claimed, state)?);
     }
     let open = open_windows(&parts, &claimed)?;
-    Ok(Started { sources, open, sinks, claimed, checkpoints: Box::new(parts.checkpoints) })
+    Ok(Started {
+        sources,
+        open,
+        sinks,
+        claimed,
+        checkpoints: Box::new(parts.checkpoints),
+    })
 }
 
 fn start_source(
@@ -171,13 +196,23 @@ fn start_source(
         ledger: Ledger::default(),
     });
     account_for_outputs(&mut restored.ledger, parts, id);
-    let names: Vec<_> =
-        restored.partitions.iter().map(|(id, state)| (*id, state.name.clone())).collect();
+    let names: Vec<_> = restored
+        .partitions
+        .iter()
+        .map(|(id, state)| (*id, state.name.clone()))
+        .collect();
     connector.adopt(&names);
     let exist = connector.partitions()?;
-    let known: Vec<_> = restored.partitions.iter().map(|(id, state)| (*id, state.next)).collect();
-    let new: Vec<Partition> =
-        exist.iter().copied().filter(|p| !restored.partitions.contains_key(p)).collect();
+    let known: Vec<_> = restored
+        .partitions
+        .iter()
+        .map(|(id, state)| (*id, state.next))
+        .collect();
+    let new: Vec<Partition> = exist
+        .iter()
+        .copied()
+        .filter(|p| !restored.partitions.contains_key(p))
+        .collect();
     let mut positions: BTreeMap<Partition, Offset> =
         connector.resume(&known)?.into_iter().collect();
     positions.extend(if state.is_some() {
@@ -207,15 +242,20 @@ fn start_source(
 /// Brings a restored ledger in line with the outputs there are now: records read before an output
 /// was added count as filtered for it, and an output that is gone has no account any more.
 fn account_for_outputs(ledger: &mut Ledger, parts: &Parts, source: SourceId) {
-    let mine = parts.plan.outputs.iter().filter(|output| output.source == source);
+    let mine = parts
+        .plan
+        .outputs
+        .iter()
+        .filter(|output| output.source == source);
     let names: Vec<&String> = mine.map(|output| &output.name).collect();
     ledger.outputs.retain(|name, _| names.contains(&name));
     let before = ledger.read - ledger.bad - ledger.null_time;
     for name in names {
-        ledger
-            .outputs
-            .entry(name.clone())
-            .or_insert(OutputLedger { taken: 0, filtered: before, late: 0 });
+        ledger.outputs.entry(name.clone()).or_insert(OutputLedger {
+            taken: 0,
+            filtered: before,
+            late: 0,
+        });
     }
 }
 
@@ -226,8 +266,9 @@ fn claim(
     found: Option<&Manifest>,
     sources: &[StartedSource],
 ) -> Result<Manifest, EngineError> {
-    let (epoch, generation) =
-        found.map_or((Epoch(0), Generation(0)), |found| (found.epoch, found.generation));
+    let (epoch, generation) = found.map_or((Epoch(0), Generation(0)), |found| {
+        (found.epoch, found.generation)
+    });
     let mut manifest = blank(
         &parts.pipeline.name,
         epoch.next(),
@@ -238,11 +279,14 @@ fn claim(
     for source in sources {
         let mut state = source.restored.clone();
         for (partition, next) in &source.positions {
-            let entry = state.partitions.entry(*partition).or_insert_with(|| PartitionState {
-                name: source.connector.topic(*partition),
-                next: *next,
-                watermark: None,
-            });
+            let entry = state
+                .partitions
+                .entry(*partition)
+                .or_insert_with(|| PartitionState {
+                    name: source.connector.topic(*partition),
+                    next: *next,
+                    watermark: None,
+                });
             entry.next = *next;
         }
         manifest.sources.insert(source.name.clone(), state);
@@ -256,7 +300,10 @@ fn claim(
     match parts.tokio.block_on(parts.checkpoints.put(&manifest))? {
         Stored::Ours => Ok(manifest),
         Stored::Taken => Err(EngineError::Fenced {
-            by: format!("an instance that started at the same time (checkpoint {})", manifest.epoch),
+            by: format!(
+                "an instance that started at the same time (checkpoint {})",
+                manifest.epoch
+            ),
         }),
     }
 }
@@ -268,7 +315,10 @@ fn open_sink(
     claimed: &Manifest,
     state: Option<&SinkState>,
 ) -> Result<StartedSink, EngineError> {
-    let failed = |source| EngineError::Sink { sink: name.clone(), source };
+    let failed = |source| EngineError::Sink {
+        sink: name.clone(),
+        source,
+    };
     let run = SinkContext {
         generation: claimed.generation,
         lineage: claimed.lineage.clone(),
@@ -282,12 +332,19 @@ fn open_sink(
         if let Some(file) = &state.carried {
             carried = load(parts, claimed, file)?;
         }
-        let pre_commit = PreCommit { work: state.work.clone(), carried };
+        let pre_commit = PreCommit {
+            work: state.work.clone(),
+            carried,
+        };
         // The claimed manifest is durable and carries this work: INV-OWNER.
         let permit = CommitPermit::new(state.epoch);
         committed += sink.restore(&permit, pre_commit).map_err(failed)?;
     }
-    Ok(StartedSink { name, sink, committed })
+    Ok(StartedSink {
+        name,
+        sink,
+        committed,
+    })
 }
 
 fn load(
@@ -298,7 +355,9 @@ fn load(
     // Manifest::check has made sure that the file is listed.
     let listed = manifest.files.get(file).cloned();
     let listed = listed.ok_or_else(|| EngineError::internal("recovery", "INV-FILES"))?;
-    Ok(parts.tokio.block_on(parts.checkpoints.state(file, &listed))?)
+    Ok(parts
+        .tokio
+        .block_on(parts.checkpoints.state(file, &listed))?)
 }
 
 fn open_windows(
@@ -308,9 +367,13 @@ fn open_windows(
     let mut all = BTreeMap::new();
     let mut files: BTreeMap<String, Vec<arrow::array::RecordBatch>> = BTreeMap::new();
     for (index, output) in parts.plan.outputs.iter().enumerate() {
-        let OutputKind::Windowed(plan) = &output.kind else { continue };
-        let failed =
-            |source| EngineError::Window { output: output.name.clone(), source };
+        let OutputKind::Windowed(plan) = &output.kind else {
+            continue;
+        };
+        let failed = |source| EngineError::Window {
+            output: output.name.clone(),
+            source,
+        };
         let mut open = OpenWindows::new(Arc::new(plan.as_ref().clone())).map_err(failed)?;
         let stored = claimed.windows.get(&output.name).map(|state| &state.open);
         for (start, chunks) in stored.into_iter().flatten() {
@@ -318,7 +381,9 @@ fn open_windows(
                 if !files.contains_key(&chunk.file) {
                     files.insert(chunk.file.clone(), load(parts, claimed, &chunk.file)?);
                 }
-                let batch = files.get(&chunk.file).and_then(|batches| batches.get(chunk.batch));
+                let batch = files
+                    .get(&chunk.file)
+                    .and_then(|batches| batches.get(chunk.batch));
                 let batch = batch.cloned().ok_or_else(|| EngineError::Window {
                     output: output.name.clone(),
                     source: crate::window::WindowError::Mismatch(format!(

@@ -58,18 +58,31 @@ pub(super) fn start(
     started: Started,
     clock: &Arc<dyn Clock>,
 ) -> Result<(Threads, Running), EngineError> {
-    let Started { sources, open, sinks, claimed, checkpoints } = started;
+    let Started {
+        sources,
+        open,
+        sinks,
+        claimed,
+        checkpoints,
+    } = started;
     let count = worker_count(pipeline, &sources);
     // Nobody has more than a few messages outstanding; see the module.
     let capacity = 8 + 4 * sinks.len() + count * (4 + 2 * sources.len());
     let (to_coordinator, inbox) = sync_channel(capacity);
-    let mut threads = Threads { handles: Vec::new(), monitors: StopSignal::new() };
+    let mut threads = Threads {
+        handles: Vec::new(),
+        monitors: StopSignal::new(),
+    };
 
     let mut sink_runs = Vec::new();
     for (index, started) in sinks.into_iter().enumerate() {
         let (queue, commands) = sync_channel(SINK_QUEUE);
         let counter = Arc::new(Mutex::new(Committed::default()));
-        let (name, to, count) = (started.name.clone(), to_coordinator.clone(), Arc::clone(&counter));
+        let (name, to, count) = (
+            started.name.clone(),
+            to_coordinator.clone(),
+            Arc::clone(&counter),
+        );
         let sink = started.sink;
         threads.spawn(&format!("sink-{name}"), to_coordinator.clone(), move || {
             super::sinks::drive(SinkId(index), &name, sink, &commands, &to, &count);
@@ -106,16 +119,24 @@ pub(super) fn start(
             view: Arc::clone(&view),
             clock: Arc::clone(clock),
         };
-        threads.spawn(&format!("worker-{index}"), to_coordinator.clone(), move || worker.run())?;
+        threads.spawn(
+            &format!("worker-{index}"),
+            to_coordinator.clone(),
+            move || worker.run(),
+        )?;
         workers.push(WorkerRun { commands, view });
     }
 
     for source in &sources {
         let (connector, clock) = (Arc::clone(&source.connector), Arc::clone(clock));
         let (health, stop) = (Arc::clone(&source.health), threads.monitors.clone());
-        threads.spawn(&format!("monitor-{}", source.name), to_coordinator.clone(), move || {
-            super::monitor::watch(connector.as_ref(), &clock, &health, &stop);
-        })?;
+        threads.spawn(
+            &format!("monitor-{}", source.name),
+            to_coordinator.clone(),
+            move || {
+                super::monitor::watch(connector.as_ref(), &clock, &health, &stop);
+            },
+        )?;
     }
     let running = Running {
         sources,
@@ -132,8 +153,16 @@ pub(super) fn start(
 
 fn worker_count(pipeline: &Pipeline, sources: &[StartedSource]) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let partitions = sources.iter().map(|source| source.positions.len()).max().unwrap_or(1);
-    pipeline.engine.workers.unwrap_or_else(|| cores.min(partitions)).max(1)
+    let partitions = sources
+        .iter()
+        .map(|source| source.positions.len())
+        .max()
+        .unwrap_or(1);
+    pipeline
+        .engine
+        .workers
+        .unwrap_or_else(|| cores.min(partitions))
+        .max(1)
 }
 
 fn lane(
@@ -145,9 +174,16 @@ fn lane(
     workers: usize,
 ) -> Result<Lane, EngineError> {
     let queue = |name: &str| -> Option<SinkQueue> {
-        sinks.iter().find(|sink| sink.name == name).map(|sink| sink.queue.clone())
+        sinks
+            .iter()
+            .find(|sink| sink.name == name)
+            .map(|sink| sink.queue.clone())
     };
-    let mine = source.positions.iter().enumerate().filter(|(i, _)| i % workers == worker);
+    let mine = source
+        .positions
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| i % workers == worker);
     let positions: Vec<(Partition, Offset)> = mine.map(|(_, (p, next))| (*p, *next)).collect();
     let reader = match positions.as_slice() {
         [] => None,
@@ -163,13 +199,24 @@ fn lane(
             OutputKind::Windowed(window) => {
                 let fired = source.restored.fired;
                 let operator = WindowOperator::new(Arc::new(window.as_ref().clone()), fired)
-                    .map_err(|e| EngineError::Window { output: output.name.clone(), source: e })?;
+                    .map_err(|e| EngineError::Window {
+                        output: output.name.clone(),
+                        source: e,
+                    })?;
                 let size = window.size;
-                BranchEnd::Windowed { operator, window_end: Box::new(move |s| size.end(s)) }
+                BranchEnd::Windowed {
+                    operator,
+                    window_end: Box::new(move |s| size.end(s)),
+                }
             }
         };
         let (id, name, before) = (OutputId(index), output.name.clone(), output.before.clone());
-        outputs.push(Branch { id, name, before, end });
+        outputs.push(Branch {
+            id,
+            name,
+            before,
+            end,
+        });
     }
     let file = &pipeline.sources[source.id.0];
     let batch_rows = pipeline.engine.batch_rows;

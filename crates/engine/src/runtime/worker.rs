@@ -63,7 +63,11 @@ impl Worker {
 
     fn view(&self) -> WorkerView {
         WorkerView {
-            lanes: self.lanes.iter().map(|(source, lane)| (*source, lane.view())).collect(),
+            lanes: self
+                .lanes
+                .iter()
+                .map(|(source, lane)| (*source, lane.view()))
+                .collect(),
             polled_at: self.clock.monotonic(),
             state_bytes: self.lanes.values().map(Lane::memory).sum(),
         }
@@ -89,7 +93,14 @@ impl Worker {
                     panes.extend(lane.take()?);
                 }
                 let view = self.view();
-                if self.tell(Message::Barrier { worker: self.id, panes, view }).is_err() {
+                if self
+                    .tell(Message::Barrier {
+                        worker: self.id,
+                        panes,
+                        view,
+                    })
+                    .is_err()
+                {
                     return Ok(Err(Gone));
                 }
                 self.wait_for_resume()

@@ -10,7 +10,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion_expr::{LogicalPlan, TableSource};
 use floodmark_pipeline::Source;
 
-use super::types::arrow_type;
+use crate::decode::arrow_schema;
 use crate::units::SourceId;
 
 /// How columns are spelled, by their name in lower case.
@@ -81,15 +81,12 @@ impl Catalog {
     }
 
     fn add_source(&mut self, id: SourceId, source: &Source) {
-        let fields: Vec<Field> = source
-            .columns
-            .iter()
-            .map(|c| Field::new(&c.name, arrow_type(&c.ty), c.nullable))
-            .collect();
+        let schema = arrow_schema(&source.columns);
         let lower = |name: &str| name.to_ascii_lowercase();
-        let planned: Vec<Field> = fields
+        let planned: Vec<Field> = schema
+            .fields()
             .iter()
-            .map(|f| f.clone().with_name(lower(f.name())))
+            .map(|f| f.as_ref().clone().with_name(lower(f.name())))
             .collect();
         let event_time = source
             .event_time
@@ -99,7 +96,7 @@ impl Catalog {
         let stream = Stream {
             id,
             event_time,
-            schema: Arc::new(Schema::new(fields)),
+            schema,
         };
         let relation = Relation {
             columns: planned.iter().map(|f| f.name().clone()).collect(),

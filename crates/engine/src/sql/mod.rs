@@ -33,5 +33,5 @@ mod tests;
 pub use planner::{OutputKind, OutputPlan, Plan, plan};
 pub use problem::{QueryRef, SqlCode, SqlProblem};
 pub use step::{EvalError, Keep, Step, apply_all, apply_all_batch, evaluate, evaluate_predicate};
-pub use types::{UTC, arrow_type, timestamp};
+pub use types::{UTC, timestamp};
 pub use window::{Aggregate, WindowPlan, WindowSize, window_type};

@@ -163,13 +163,7 @@ fn refused(views: &[(&str, &str)], output: Output) -> Vec<SqlProblem> {
 /// Three rows: hot, shaking, and one that has nothing.
 fn rows() -> Rows {
     let source = &pipeline(&[], Vec::new()).sources[0];
-    let schema = arrow::datatypes::Schema::new(
-        source
-            .columns
-            .iter()
-            .map(|c| arrow::datatypes::Field::new(&c.name, super::arrow_type(&c.ty), c.nullable))
-            .collect::<Vec<_>>(),
-    );
+    let schema = crate::decode::arrow_schema(&source.columns);
     let instants = |values: Vec<Option<i64>>| {
         Arc::new(TimestampMicrosecondArray::from(values).with_timezone(UTC)) as ArrayRef
     };
@@ -196,10 +190,11 @@ fn rows() -> Rows {
         instants(vec![Some(T + 1), None, None]),
         Arc::new(place),
     ];
-    let batch = RecordBatch::try_new(Arc::new(schema), columns).expect("columns of the schema");
+    let batch = RecordBatch::try_new(schema, columns).expect("columns of the schema");
     let origin = Origin {
         source: SourceId(0),
         partition: Int32Array::from(vec![0, 1, 0]),
+        row: arrow::array::UInt32Array::from(vec![0, 1, 2]),
         offset: Int64Array::from(vec![10, 20, 11]),
         timestamp: Int64Array::from(vec![-1, -1, -1]),
     };

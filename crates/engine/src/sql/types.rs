@@ -1,12 +1,11 @@
-//! The one mapping between the pipeline file's types and Arrow's.
+//! The types in which queries end, and their names.
 //!
 //! Instants are microseconds in UTC and text is plain `Utf8` everywhere in the engine: sources
 //! decode into these types, queries end in them and sinks write them.
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
-use floodmark_pipeline::SqlType;
+use arrow::datatypes::{DataType, Field, TimeUnit};
 
 /// The zone that every instant carries.
 pub const UTC: &str = "UTC";
@@ -14,41 +13,6 @@ pub const UTC: &str = "UTC";
 /// The Arrow type of an instant: microseconds since the epoch, UTC.
 pub fn timestamp() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into()))
-}
-
-/// The Arrow type behind a column type of the pipeline file.
-pub fn arrow_type(ty: &SqlType) -> DataType {
-    match ty {
-        SqlType::String => DataType::Utf8,
-        SqlType::Boolean => DataType::Boolean,
-        SqlType::Int => DataType::Int32,
-        SqlType::BigInt => DataType::Int64,
-        SqlType::Float => DataType::Float32,
-        SqlType::Double => DataType::Float64,
-        SqlType::Decimal(precision, scale) => DataType::Decimal128(*precision, *scale as i8),
-        SqlType::Date => DataType::Date32,
-        SqlType::Timestamp => timestamp(),
-        SqlType::Binary => DataType::Binary,
-        SqlType::Array(item) => {
-            DataType::List(Arc::new(Field::new_list_field(arrow_type(item), true)))
-        }
-        SqlType::Struct(fields) => DataType::Struct(
-            fields
-                .iter()
-                .map(|(name, ty)| Field::new(name, arrow_type(ty), true))
-                .collect(),
-        ),
-        SqlType::Map(key, value) => {
-            let entries = Fields::from(vec![
-                Field::new("key", arrow_type(key), false),
-                Field::new("value", arrow_type(value), true),
-            ]);
-            DataType::Map(
-                Arc::new(Field::new("entries", DataType::Struct(entries), false)),
-                false,
-            )
-        }
-    }
 }
 
 /// The type in which a column leaves a query, or `None` if no sink can store `ty`.

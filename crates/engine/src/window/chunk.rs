@@ -45,14 +45,21 @@ pub struct Shape {
 
 impl Shape {
     pub(super) fn new(plan: Arc<WindowPlan>) -> Result<Self, WindowError> {
-        let key_fields: Vec<FieldRef> =
-            plan.keys.iter().map(|(_, field)| Arc::new(field.clone())).collect();
+        let key_fields: Vec<FieldRef> = plan
+            .keys
+            .iter()
+            .map(|(_, field)| Arc::new(field.clone()))
+            .collect();
         let codec = KeyCodec::new(&key_fields)?;
         let mut state_widths = Vec::new();
         for aggregate in &plan.aggregates {
             state_widths.push(aggregate.state_fields()?.len());
         }
-        Ok(Self { plan, codec, state_widths })
+        Ok(Self {
+            plan,
+            codec,
+            state_widths,
+        })
     }
 
     /// Takes a stored batch back as a chunk, if it has this output's layout.
@@ -60,7 +67,9 @@ impl Shape {
         let width = self.plan.keys.len() + self.state_widths.iter().sum::<usize>();
         let keys = self.plan.keys.iter().map(|(_, field)| field.data_type());
         let fits = batch.num_columns() == width
-            && keys.zip(batch.columns()).all(|(ty, column)| ty == column.data_type());
+            && keys
+                .zip(batch.columns())
+                .all(|(ty, column)| ty == column.data_type());
         if fits {
             return Ok(Chunk { batch });
         }
@@ -116,9 +125,16 @@ pub(super) struct Pane {
 
 impl Pane {
     pub(super) fn new(shape: &Shape) -> Result<Self, WindowError> {
-        let accumulators =
-            shape.plan.aggregates.iter().map(|a| a.accumulator()).collect::<Result<_, _>>()?;
-        Ok(Self { groups: Groups::new(), accumulators })
+        let accumulators = shape
+            .plan
+            .aggregates
+            .iter()
+            .map(|a| a.accumulator())
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            groups: Groups::new(),
+            accumulators,
+        })
     }
 
     /// Aggregates the rows at `selection` (all if `None`). `arguments` are those rows' only.
@@ -176,6 +192,8 @@ impl Pane {
         let columns = shape.plan.assemble(start, keys, aggregates, rows);
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let schema = Arc::clone(&shape.plan.schema);
-        Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
+        Ok(RecordBatch::try_new_with_options(
+            schema, columns, &options,
+        )?)
     }
 }

@@ -50,7 +50,10 @@ impl KeyCodec {
                 Layout::Encoded(RowConverter::new(sort.collect())?)
             }
         };
-        Ok(Self { layout, hasher: RandomState::default() })
+        Ok(Self {
+            layout,
+            hasher: RandomState::default(),
+        })
     }
 
     /// Encodes and hashes key columns of `rows` rows.
@@ -68,7 +71,10 @@ impl KeyCodec {
             }
             Layout::Encoded(converter) => {
                 let encoded = converter.convert_columns(columns)?;
-                let hashes = encoded.iter().map(|row| self.hasher.hash_one(row.data())).collect();
+                let hashes = encoded
+                    .iter()
+                    .map(|row| self.hasher.hash_one(row.data()))
+                    .collect();
                 (KeyValues::Encoded(encoded), hashes)
             }
         };
@@ -153,7 +159,10 @@ impl Groups {
                     if nulls.is_some_and(|n| n.is_null(i)) {
                         return self.intern_null();
                     }
-                    self.intern_one(&data[ends[i] as usize..ends[i + 1] as usize], keys.hashes[i])
+                    self.intern_one(
+                        &data[ends[i] as usize..ends[i + 1] as usize],
+                        keys.hashes[i],
+                    )
                 };
                 match selection {
                     None => out.extend((0..array.len()).map(&mut one)),
@@ -173,9 +182,9 @@ impl Groups {
     #[inline]
     fn intern_one(&mut self, key: &[u8], hash: u64) -> usize {
         let tag = (hash >> 32) as u32;
-        let found = self
-            .table
-            .find(hash, |slot| slot.tag == tag && self.key(slot.group as usize) == key);
+        let found = self.table.find(hash, |slot| {
+            slot.tag == tag && self.key(slot.group as usize) == key
+        });
         match found {
             Some(slot) => slot.group as usize,
             None => self.insert(key, hash),
@@ -185,9 +194,13 @@ impl Groups {
     #[cold]
     fn insert(&mut self, key: &[u8], hash: u64) -> usize {
         let group = self.push(key, hash);
-        let slot = Slot { tag: (hash >> 32) as u32, group: group as u32 };
+        let slot = Slot {
+            tag: (hash >> 32) as u32,
+            group: group as u32,
+        };
         let hashes = &self.hashes;
-        self.table.insert_unique(hash, slot, |slot| hashes[slot.group as usize]);
+        self.table
+            .insert_unique(hash, slot, |slot| hashes[slot.group as usize]);
         group
     }
 
@@ -212,14 +225,12 @@ impl Groups {
         let mut offsets = Vec::with_capacity(count + 1);
         offsets.push(0_i32);
         for &end in &self.ends {
-            let end = i32::try_from(end).map_err(|_| {
-                ArrowError::OffsetOverflowError(end)
-            })?;
+            let end = i32::try_from(end).map_err(|_| ArrowError::OffsetOverflowError(end))?;
             offsets.push(end);
         }
-        let nulls = self.null.map(|null| {
-            NullBuffer::new(BooleanBuffer::collect_bool(count, |group| group != null))
-        });
+        let nulls = self
+            .null
+            .map(|null| NullBuffer::new(BooleanBuffer::collect_bool(count, |group| group != null)));
         let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
         let strings = StringArray::try_new(offsets, Buffer::from_vec(self.bytes), nulls)?;
         Ok(Arc::new(strings))
@@ -260,7 +271,10 @@ mod tests {
         let column: ArrayRef = Arc::new(StringArray::from(vec![Some(""), None, Some(""), None]));
         let (ids, columns) = round_trip(&[field(DataType::Utf8)], &[column]);
         assert_eq!(ids, vec![0, 1, 0, 1]);
-        assert_eq!(columns[0].as_string::<i32>().iter().collect::<Vec<_>>(), [Some(""), None]);
+        assert_eq!(
+            columns[0].as_string::<i32>().iter().collect::<Vec<_>>(),
+            [Some(""), None]
+        );
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
-use super::chunk::{Chunk, Shape};
 use super::WindowError;
+use super::chunk::{Chunk, Shape};
 use crate::sql::WindowPlan;
 use crate::units::EventMicros;
 use crate::watermark::Watermark;
@@ -36,7 +36,10 @@ pub struct OpenWindows<R> {
 impl<R: Clone> OpenWindows<R> {
     /// No windows.
     pub fn new(plan: Arc<WindowPlan>) -> Result<Self, WindowError> {
-        Ok(Self { shape: Shape::new(plan)?, windows: BTreeMap::new() })
+        Ok(Self {
+            shape: Shape::new(plan)?,
+            windows: BTreeMap::new(),
+        })
     }
 
     /// Takes a stored chunk back.
@@ -47,7 +50,10 @@ impl<R: Clone> OpenWindows<R> {
         stored: R,
     ) -> Result<(), WindowError> {
         let chunk = self.shape.chunk(batch)?;
-        let stored = StoredChunk { chunk, stored: Some(stored) };
+        let stored = StoredChunk {
+            chunk,
+            stored: Some(stored),
+        };
         self.windows.entry(start).or_default().push(stored);
         Ok(())
     }
@@ -58,11 +64,17 @@ impl<R: Clone> OpenWindows<R> {
             return Ok(());
         }
         let chunks = self.windows.entry(start).or_default();
-        chunks.push(StoredChunk { chunk, stored: None });
+        chunks.push(StoredChunk {
+            chunk,
+            stored: None,
+        });
         if chunks.len() > MAX_CHUNKS_PER_WINDOW {
             let all: Vec<Chunk> = chunks.drain(..).map(|c| c.chunk).collect();
             let chunk = self.shape.compact(&all)?;
-            chunks.push(StoredChunk { chunk, stored: None });
+            chunks.push(StoredChunk {
+                chunk,
+                stored: None,
+            });
         }
         Ok(())
     }
@@ -94,16 +106,24 @@ impl<R: Clone> OpenWindows<R> {
     pub fn windows_mut(
         &mut self,
     ) -> impl Iterator<Item = (EventMicros, &mut WindowChunks<R>)> + '_ {
-        self.windows.iter_mut().map(|(start, chunks)| (*start, chunks))
+        self.windows
+            .iter_mut()
+            .map(|(start, chunks)| (*start, chunks))
     }
 
     /// End of the last open window.
     pub fn last_end(&self) -> Option<EventMicros> {
-        self.windows.last_key_value().map(|(s, _)| self.shape.plan.size.end(*s))
+        self.windows
+            .last_key_value()
+            .map(|(s, _)| self.shape.plan.size.end(*s))
     }
 
     /// Bytes held.
     pub fn memory(&self) -> usize {
-        self.windows.values().flatten().map(|c| c.chunk.memory()).sum()
+        self.windows
+            .values()
+            .flatten()
+            .map(|c| c.chunk.memory())
+            .sum()
     }
 }

@@ -48,7 +48,12 @@ impl WindowOperator {
     /// An operator without panes; windows that `fired` has reached count as fired.
     pub fn new(plan: Arc<WindowPlan>, fired: Option<Watermark>) -> Result<Self, WindowError> {
         let shape = Arc::new(Shape::new(plan)?);
-        Ok(Self { shape, panes: BTreeMap::new(), fired, ids: Vec::new() })
+        Ok(Self {
+            shape,
+            panes: BTreeMap::new(),
+            fired,
+            ids: Vec::new(),
+        })
     }
 
     /// Aggregates a batch; late rows come back.
@@ -62,23 +67,35 @@ impl WindowOperator {
             WindowStarts::new(size).of(times.as_primitive::<TimestampMicrosecondType>().values());
         let Some(late) = self.late_mask(&starts) else {
             self.aggregate(&rows.batch, &starts)?;
-            return Ok(Pushed { taken: rows.len() as u64, late: None });
+            return Ok(Pushed {
+                taken: rows.len() as u64,
+                late: None,
+            });
         };
         let keep = arrow::compute::not(&late)?;
         let kept = rows.filter(&keep)?;
         let pick = |wanted: &BooleanArray, from: &[i64]| -> Vec<i64> {
-            from.iter().zip(wanted.values()).filter_map(|(v, keep)| keep.then_some(*v)).collect()
+            from.iter()
+                .zip(wanted.values())
+                .filter_map(|(v, keep)| keep.then_some(*v))
+                .collect()
         };
         let times = times.as_primitive::<TimestampMicrosecondType>();
         let refused = Late {
             rows: rows.filter(&late)?,
-            event_time: pick(&late, times.values()).into_iter().map(EventMicros).collect(),
+            event_time: pick(&late, times.values())
+                .into_iter()
+                .map(EventMicros)
+                .collect(),
             window_start: pick(&late, &starts).into_iter().map(EventMicros).collect(),
         };
         if !kept.is_empty() {
             self.aggregate(&kept.batch, &pick(&keep, &starts))?;
         }
-        Ok(Pushed { taken: kept.len() as u64, late: Some(refused) })
+        Ok(Pushed {
+            taken: kept.len() as u64,
+            late: Some(refused),
+        })
     }
 
     /// Marks the windows that `watermark` has reached as fired and hands over their panes.
@@ -101,12 +118,16 @@ impl WindowOperator {
     /// Hands over all panes; their windows stay open.
     pub fn take(&mut self) -> Result<Vec<(EventMicros, Chunk)>, WindowError> {
         let panes = std::mem::take(&mut self.panes).into_iter();
-        panes.map(|(start, pane)| Ok((start, pane.into_chunk(&self.shape)?))).collect()
+        panes
+            .map(|(start, pane)| Ok((start, pane.into_chunk(&self.shape)?)))
+            .collect()
     }
 
     /// Windows that have rows since the last barrier: start, and groups.
     pub fn panes(&self) -> impl Iterator<Item = (EventMicros, usize)> + '_ {
-        self.panes.iter().map(|(start, pane)| (*start, pane.groups()))
+        self.panes
+            .iter()
+            .map(|(start, pane)| (*start, pane.groups()))
     }
 
     /// Bytes held.
@@ -116,7 +137,10 @@ impl WindowOperator {
 
     fn event_times(&self, batch: &RecordBatch) -> Result<ArrayRef, WindowError> {
         let times = evaluate(&self.shape.plan.event_time, batch)?;
-        if times.as_primitive_opt::<TimestampMicrosecondType>().is_none() || times.null_count() > 0
+        if times
+            .as_primitive_opt::<TimestampMicrosecondType>()
+            .is_none()
+            || times.null_count() > 0
         {
             return Err(WindowError::Mismatch(format!(
                 "event time must be non-null microseconds, found {} with {} nulls",
@@ -155,7 +179,10 @@ impl WindowOperator {
     }
 
     fn arguments(&self, batch: &RecordBatch) -> Result<Arguments, WindowError> {
-        let mut arguments = Arguments { values: Vec::new(), filters: Vec::new() };
+        let mut arguments = Arguments {
+            values: Vec::new(),
+            filters: Vec::new(),
+        };
         for aggregate in &self.shape.plan.aggregates {
             arguments.values.push(aggregate.arguments(batch)?);
             arguments.filters.push(aggregate.mask(batch)?);
@@ -184,8 +211,10 @@ impl Arguments {
     fn take(&self, rows: &UInt32Array) -> Result<Self, WindowError> {
         let mut values = Vec::with_capacity(self.values.len());
         for columns in &self.values {
-            let picked: Result<Vec<ArrayRef>, _> =
-                columns.iter().map(|column| take(column, rows, None)).collect();
+            let picked: Result<Vec<ArrayRef>, _> = columns
+                .iter()
+                .map(|column| take(column, rows, None))
+                .collect();
             values.push(picked?);
         }
         let mut filters = Vec::with_capacity(self.filters.len());

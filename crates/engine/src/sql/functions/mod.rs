@@ -50,7 +50,6 @@ const SHARED: &[&str] = &[
     "nanvl",
     "pi",
     "radians",
-    "sign",
     "signum",
     "sin",
     "sinh",
@@ -112,6 +111,7 @@ const RENAMED: &[(&str, &str)] = &[
     ("lcase", "lower"),
     ("regexp", "regexp_like"),
     ("rlike", "regexp_like"),
+    ("sign", "signum"),
     ("startswith", "starts_with"),
     ("ucase", "upper"),
 ];
