@@ -39,6 +39,8 @@ pub(super) enum Stage {
     },
     /// The store.
     Store,
+    /// The store, for a manifest which says that nothing is left to do.
+    Settle,
     /// Sinks, to make their rows visible.
     Commits {
         missing: BTreeSet<SinkId>,
@@ -146,6 +148,20 @@ impl Frozen {
         let outcome = store.put(&self.manifest).await?;
         Ok((self.manifest, outcome))
     }
+}
+
+/// The manifest after one whose work is done: nothing is left to commit, so the pipeline file may
+/// change freely until the next start.
+pub(super) fn settled(mut manifest: Manifest) -> Manifest {
+    manifest.epoch = manifest.epoch.next();
+    for sink in manifest.sinks.values_mut() {
+        sink.work = serde_json::Value::Null;
+        sink.carried = None;
+    }
+    let chunks = manifest.windows.values().flat_map(|window| window.open.values().flatten());
+    let referred: BTreeSet<&String> = chunks.map(|chunk| &chunk.file).collect();
+    manifest.files.retain(|file, _| referred.contains(file));
+    manifest
 }
 
 /// A manifest without content, the first of a lineage of its own.

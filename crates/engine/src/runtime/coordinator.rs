@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use floodmark_pipeline::Pipeline;
 
-use super::barrier::{Barrier, Frozen, Stage, blank};
+use super::barrier::{Barrier, Frozen, Stage, blank, settled};
 use super::error::EngineError;
 use super::message::{
     Command, LaneView, Message, Panes, SharedCount, SharedView, SinkCommand, SinkId, SinkQueue,
@@ -24,7 +24,7 @@ use crate::ledger::{Ledger, OutputLedger};
 use crate::sink::{CommitPermit, Committed, OutputRows};
 use crate::sql::{OutputKind, Plan, WindowSize};
 use crate::units::{Epoch, EventMicros, Generation, Offset, OutputId, Partition, SourceId};
-use crate::watermark::{Observation, Watermark, WatermarkTracker};
+use crate::watermark::{FutureGuard, Observation, Watermark, WatermarkTracker};
 use crate::window::{OpenWindows, WindowError};
 
 /// Time between looks at watermarks, sources and the time for a checkpoint.
@@ -404,17 +404,23 @@ impl Coordinator {
             })
     }
 
-    /// End of the last window of a source that has not fired, in a worker or here.
+    /// End of the last window of a source that has not fired, in a worker or here. Windows that
+    /// only rows too far in the future have opened do not count: a quiet stream must not run
+    /// ahead to them.
     fn last_open_end(&self, source: SourceId, views: &[WorkerView]) -> Option<EventMicros> {
+        let event_time = self.pipeline.sources[source.0].event_time.as_ref()?;
+        let guard = FutureGuard::at(self.clock.wall_ms(), event_time.max_future);
         let ends = self.windowed(source).filter_map(|(output, size)| {
             let in_workers = views
                 .iter()
                 .filter_map(|worker| worker.lanes.get(&source))
                 .flat_map(LaneView::open_panes)
                 .filter(|(id, _)| *id == output)
-                .map(|(_, start)| size.end(start));
-            let here = self.open.get(&output).and_then(OpenWindows::last_end);
-            in_workers.chain(here).max()
+                .map(|(_, start)| start);
+            let here = self.open.get(&output).into_iter();
+            let here = here.flat_map(|open| open.windows().map(|(start, _)| start));
+            let believed = in_workers.chain(here).filter(|start| guard.admits(*start));
+            believed.max().map(|start| size.end(start))
         });
         ends.max()
     }
@@ -796,6 +802,11 @@ impl Coordinator {
         }
         self.checkpoint.epoch = manifest.epoch;
         self.checkpoint.files.clone_from(&manifest.files);
+        if matches!(&self.checkpoint.current, Some(barrier) if matches!(barrier.stage, Stage::Settle)) {
+            self.checkpoint.current = None;
+            self.phase = Phase::Finished;
+            return Ok(());
+        }
         let missing: BTreeSet<SinkId> = (0..self.sinks.len()).map(SinkId).collect();
         for sink in &missing {
             // INV-OWNER: this manifest has just been put by this instance.
@@ -838,15 +849,48 @@ impl Coordinator {
         self.checkpoint.last_took = Some(now.saturating_sub(barrier.started));
         self.checkpoint.last_done = Some(now);
         tracing::debug!(epoch = barrier.epoch.0, took = ?self.checkpoint.last_took, "checkpoint");
-        if let Stage::Commits { manifest, .. } = &barrier.stage {
-            self.show_positions(manifest);
-        }
-        if barrier.last {
-            self.phase = Phase::Finished;
+        let Stage::Commits { manifest, .. } = barrier.stage else {
             return Ok(());
+        };
+        self.show_positions(&manifest);
+        if barrier.last {
+            self.settle(*manifest);
+        } else {
+            self.collect_garbage();
         }
-        self.collect_garbage();
         Ok(())
+    }
+
+    /// Puts a manifest without work, the last of the run.
+    fn settle(&mut self, mut last: Manifest) {
+        for sink in &self.sinks {
+            if let Some(state) = last.sinks.get_mut(&sink.name) {
+                state.committed = sink.before;
+                state.committed += *lock(&sink.count);
+            }
+        }
+        let manifest = settled(last);
+        self.checkpoint.current = Some(Barrier {
+            epoch: manifest.epoch,
+            last: true,
+            started: self.clock.monotonic(),
+            stage: Stage::Settle,
+        });
+        let Some(mut store) = self.checkpoint.store.take() else {
+            return;
+        };
+        let inbox = self.to_self.clone();
+        self.tokio.spawn(async move {
+            let message = match store.put(&manifest).await {
+                Ok(outcome) => Message::Stored {
+                    store,
+                    manifest: Box::new(manifest),
+                    outcome,
+                },
+                Err(error) => Message::Failed(error.into()),
+            };
+            reply(inbox, message).await;
+        });
     }
 
     /// Shows a durable checkpoint's positions to the sources' own tools. Nothing depends on it.
@@ -912,7 +956,7 @@ impl Coordinator {
         match &barrier.stage {
             Stage::Workers { missing, .. } => format!("{} workers", missing.len()),
             Stage::Sinks { missing, .. } => format!("rows to become durable in {}", names(missing)),
-            Stage::Store => "the checkpoint store".to_owned(),
+            Stage::Store | Stage::Settle => "the checkpoint store".to_owned(),
             Stage::Commits { missing, .. } => format!("commits in {}", names(missing)),
         }
     }

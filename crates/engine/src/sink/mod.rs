@@ -8,7 +8,8 @@
 //!   that, `commit` makes them visible. `commit` is idempotent and is repeated after a crash.
 //! - **Ahead of the checkpoint** (stateless rows to Kafka): rows go out on short transactions that
 //!   carry the source offsets they came from; `pre_commit` only waits until everything written is
-//!   committed. After a restart rows below those offsets are not sent again.
+//!   committed. After a restart rows below those offsets are not sent again, but they are reported
+//!   as visible: the instance that sent them died before a checkpoint could count them.
 //!
 //! Call order: `restore` (first, at most once, with the newest checkpoint's work), then any of
 //! `write`, `poll`, and for each epoch `pre_commit` followed by `commit`; rows written between the

@@ -306,8 +306,8 @@ impl MemorySinkAhead {
         Ok(())
     }
 
-    /// Leaves out what a predecessor has sent.
-    fn unsent(&self, rows: OutputRows) -> Result<RecordBatch, SinkError> {
+    /// Leaves out what a predecessor has sent, after its last checkpoint: it could not count it.
+    fn unsent(&mut self, rows: OutputRows) -> Result<RecordBatch, SinkError> {
         let origin = rows
             .origin
             .ok_or_else(|| broken("rows without origin, ahead of the checkpoint".to_owned()))?;
@@ -320,6 +320,7 @@ impl MemorySinkAhead {
                 Some(cursor.is_none_or(|cursor| *offset >= cursor.0))
             })
             .collect();
+        self.unreported.rows += (unsent.len() - unsent.true_count()) as u64;
         let rows = Rows {
             batch: rows.batch,
             origin,
