@@ -18,9 +18,9 @@ use crate::sink::parquet::{ParquetOptions, ParquetSink};
 use crate::sink::{Sink, SinkError};
 use crate::source::kafka::KafkaConnector;
 use crate::source::{Connector, SourceError};
-use crate::sql::{OutputKind, OutputPlan, Plan};
 use crate::storage::Store;
 use crate::units::SourceId;
+use floodmark_sql::{OutputKind, OutputPlan, Plan};
 
 /// Name under which dead letters appear in transactional ids, groups and file metadata.
 const DEAD_LETTER: &str = "dead-letter";
