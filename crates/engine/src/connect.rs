@@ -21,9 +21,9 @@ use crate::source::file::{FileConnector, LastLine};
 use crate::source::generator::GeneratorConnector;
 use crate::source::kafka::KafkaConnector;
 use crate::source::{Connector, SourceError};
-use crate::sql::{OutputKind, OutputPlan, Plan};
 use crate::storage::Store;
 use crate::units::SourceId;
+use floodmark_sql::{OutputKind, OutputPlan, Plan};
 
 /// Name under which dead letters appear in transactional ids, groups and file metadata.
 const DEAD_LETTER: &str = "dead-letter";

@@ -5,7 +5,7 @@
 //! - [`source`] hands over records, many borrowed byte slices at a time, with their offsets.
 //! - [`decode`] turns bytes into Arrow batches and tells bad records apart.
 //! - [`dead_letter`] keeps what could not be read: raw bytes, origin, reason.
-//! - [`sql`] plans the pipeline's queries and evaluates the stateless part over a batch.
+//! - [`floodmark_sql`] has planned the queries; its steps evaluate their stateless part over a batch.
 //! - [`watermark`] says how far event time has come.
 //! - [`window`] aggregates rows by event-time window until the watermark has passed it.
 //! - [`late`] keeps rows whose window had fired.
@@ -29,7 +29,6 @@ pub mod rows;
 pub mod runtime;
 pub mod sink;
 pub mod source;
-pub mod sql;
 pub mod storage;
 #[doc(hidden)]
 pub mod testing;

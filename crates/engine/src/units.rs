@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+pub use floodmark_sql::{EventMicros, SourceId};
 use serde::{Deserialize, Serialize};
 
 macro_rules! quantity {
@@ -19,10 +20,6 @@ macro_rules! quantity {
     };
 }
 
-quantity! {
-    /// Index of a source in the pipeline.
-    SourceId(usize)
-}
 quantity! {
     /// Index of an output in the pipeline.
     OutputId(usize)
@@ -42,10 +39,6 @@ quantity! {
 quantity! {
     /// Fencing token: grows by one with every instance that takes a checkpoint over.
     Generation(u64)
-}
-quantity! {
-    /// An instant of event time, microseconds since 1970-01-01T00:00:00Z.
-    EventMicros(i64)
 }
 
 impl Epoch {

@@ -22,10 +22,10 @@ use crate::checkpoint::{
 use crate::clock::Clock;
 use crate::ledger::{Ledger, OutputLedger};
 use crate::sink::{CommitPermit, Committed, OutputRows};
-use crate::sql::{OutputKind, Plan, WindowSize};
 use crate::units::{Epoch, EventMicros, Generation, Offset, OutputId, Partition, SourceId};
 use crate::watermark::{FutureGuard, Observation, Watermark, WatermarkTracker};
 use crate::window::{OpenWindows, WindowError};
+use floodmark_sql::{OutputKind, Plan, WindowSize, apply_all};
 
 /// Time between looks at watermarks, sources and the time for a checkpoint.
 const TICK: Duration = Duration::from_millis(10);
@@ -488,15 +488,11 @@ impl Coordinator {
                 .fire(watermark)
                 .map_err(|e| window_error(&self.plan, output, e))?;
             let plan = &self.plan.outputs[output.0];
-            for (_, mut batch) in fired {
-                for step in &plan.after {
-                    batch = step
-                        .apply_batch(batch)
-                        .map_err(|source| EngineError::Query {
-                            output: plan.name.clone(),
-                            source,
-                        })?;
-                }
+            for (_, batch) in fired {
+                let batch = apply_all(&plan.after, batch).map_err(|source| EngineError::Query {
+                    output: plan.name.clone(),
+                    source,
+                })?;
                 if batch.num_rows() > 0 {
                     let rows = OutputRows {
                         batch,

@@ -4,9 +4,9 @@ use crate::checkpoint::CheckpointError;
 use crate::ledger::Imbalance;
 use crate::sink::SinkError;
 use crate::source::SourceError;
-use crate::sql::EvalError;
 use crate::units::Epoch;
 use crate::window::WindowError;
+use floodmark_sql::EvalError;
 
 /// Why a run failed. What was committed before stays; a restart goes on from the newest checkpoint.
 #[derive(Debug, thiserror::Error)]

@@ -17,10 +17,10 @@ use crate::ledger::OutputLedger;
 use crate::rows::{Origin, Rows};
 use crate::sink::{OutputRows, Progress};
 use crate::source::{Connector, PartitionEvent, RawRecord, Reader};
-use crate::sql::Step;
 use crate::units::{EventMicros, Offset, OutputId, Partition, SourceId};
 use crate::watermark::{FutureGuard, Watermark};
 use crate::window::{Late, WindowOperator};
+use floodmark_sql::Step;
 
 /// A batch is cut when its decoded values hold this many bytes: Arrow's string offsets are 32-bit.
 const MAX_BATCH_BYTES: usize = 64 << 20;
@@ -405,7 +405,7 @@ impl Journey {
         let mut rows = source_rows.clone();
         for step in before.iter() {
             let entered = rows.len();
-            rows = step.apply(rows).map_err(|source| EngineError::Query {
+            rows = rows.apply(step).map_err(|source| EngineError::Query {
                 output: name.clone(),
                 source,
             })?;

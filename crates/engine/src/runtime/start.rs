@@ -17,9 +17,9 @@ use crate::clock::Clock;
 use crate::ledger::{Ledger, OutputLedger};
 use crate::sink::{CommitPermit, Committed, PreCommit, Sink, SinkError};
 use crate::source::Connector;
-use crate::sql::{OutputKind, Plan};
 use crate::units::{Epoch, Generation, Offset, OutputId, Partition, SourceId};
 use crate::window::OpenWindows;
+use floodmark_sql::{OutputKind, Plan};
 
 /// Which sink a factory is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

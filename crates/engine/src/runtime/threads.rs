@@ -22,9 +22,9 @@ use crate::checkpoint::{CheckpointStore, ChunkRef, Manifest};
 use crate::clock::Clock;
 use crate::decode::JsonDecoder;
 use crate::sink::Committed;
-use crate::sql::{OutputKind, Plan};
 use crate::units::{Offset, OutputId, Partition};
 use crate::window::{OpenWindows, WindowOperator};
+use floodmark_sql::{OutputKind, Plan};
 
 /// Orders that may wait for a worker: more than are ever given at once.
 const COMMAND_QUEUE: usize = 64;

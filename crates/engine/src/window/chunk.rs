@@ -8,8 +8,8 @@ use datafusion_expr::{EmitTo, GroupsAccumulator};
 
 use super::WindowError;
 use super::keys::{Groups, KeyCodec, Keys};
-use crate::sql::WindowPlan;
 use crate::units::EventMicros;
+use floodmark_sql::WindowPlan;
 
 /// Partial aggregates of one window: one row a group, key columns then accumulator state columns.
 /// Two chunks of the same window may hold the same group; merging adds them up.

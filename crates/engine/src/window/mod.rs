@@ -37,7 +37,7 @@ pub enum WindowError {
     Aggregate(#[from] datafusion_common::DataFusionError),
     /// From an expression over a batch.
     #[error(transparent)]
-    Eval(#[from] crate::sql::EvalError),
+    Eval(#[from] floodmark_sql::EvalError),
     /// From an Arrow kernel.
     #[error("aggregation failed: {0}")]
     Arrow(#[from] arrow::error::ArrowError),

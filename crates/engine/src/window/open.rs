@@ -7,9 +7,9 @@ use arrow::array::RecordBatch;
 
 use super::WindowError;
 use super::chunk::{Chunk, Shape};
-use crate::sql::WindowPlan;
 use crate::units::EventMicros;
 use crate::watermark::Watermark;
+use floodmark_sql::WindowPlan;
 
 /// A window with more chunks than this has them merged into one, which bounds what repeated keys
 /// cost in memory and at firing. Merging at a growing size keeps the work linear.

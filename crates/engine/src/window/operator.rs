@@ -11,9 +11,9 @@ use super::chunk::{Arguments, Chunk, Pane, Shape};
 use super::keys::Keys;
 use super::{WindowError, window_start};
 use crate::rows::Rows;
-use crate::sql::{WindowPlan, evaluate};
 use crate::units::EventMicros;
 use crate::watermark::Watermark;
+use floodmark_sql::{WindowPlan, evaluate};
 
 /// Rows whose window had fired.
 #[derive(Debug)]

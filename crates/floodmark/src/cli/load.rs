@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use floodmark_engine::sql::{Plan, QueryRef, SqlProblem};
 use floodmark_pipeline::{Diagnostic, Pipeline, Report, Severity, Sink, Span, SqlText};
+use floodmark_sql::{Plan, QueryRef, SqlProblem};
 
 use super::exit::Failure;
 
@@ -51,7 +51,7 @@ pub(crate) struct Planned {
 /// Reads, validates and plans a pipeline file.
 pub(crate) fn load_and_plan(path: &Path) -> Result<Planned, Failure> {
     let loaded = load(path)?;
-    let plan = floodmark_engine::sql::plan(&loaded.pipeline);
+    let plan = floodmark_sql::plan(&loaded.pipeline);
     // `load` has planned it once to show what is wrong.
     let plan = plan.map_err(|_| Failure::Invalid)?;
     Ok(Planned {
@@ -89,7 +89,7 @@ pub(crate) fn examine(text: &str) -> (Option<Pipeline>, Vec<Diagnostic>) {
 
 /// What the engine's planner says about the pipeline's SQL.
 fn sql_problems(pipeline: &Pipeline) -> Vec<Diagnostic> {
-    let problems = floodmark_engine::sql::plan(pipeline).err().unwrap_or_default();
+    let problems = floodmark_sql::plan(pipeline).err().unwrap_or_default();
     let diagnostic = |problem: SqlProblem| {
         let text = sql_text(pipeline, &problem.query);
         let span = text.map_or_else(Span::default, |text| match problem.at.clone() {

@@ -4,74 +4,64 @@
 //! - `year(ts)` and its like become `EXTRACT`, `count_if(c)` a count, and so on.
 //! - A column without an alias gets the name that Spark would give it.
 
-use std::ops::ControlFlow;
-
 use datafusion_sql::sqlparser::ast::{
     self, DateTimeField, Expr, ExtractSyntax, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, ObjectName, Query, Select,
-    SelectItem, Spanned, Value, VisitMut, VisitorMut,
+    SelectItem, Spanned, Value,
 };
 
 use super::functions::window;
 use super::text::Text;
+use super::walk::{self, NodeMut};
 
 /// Rewrites a query in place.
 pub(super) fn query(query: &mut Query, text: &Text<'_>) {
-    let _: ControlFlow<()> = query.visit(&mut Rewriter { text: Some(text) });
+    walk::rewrite(query, &mut |node| match node {
+        NodeMut::Select(select) => {
+            name_columns(select, text);
+            if let Some(call) = window_of(select) {
+                window_columns(select, &call);
+            }
+        }
+        NodeMut::ExprEnd(expr) => rewrite_expr(expr),
+    });
 }
 
 /// Rewrites an expression in place.
 pub(super) fn expr(expr: &mut Expr) {
-    let _: ControlFlow<()> = expr.visit(&mut Rewriter { text: None });
+    walk::rewrite(expr, &mut |node| {
+        if let NodeMut::ExprEnd(expr) = node {
+            rewrite_expr(expr);
+        }
+    });
 }
 
-struct Rewriter<'a> {
-    text: Option<&'a Text<'a>>,
-}
-
-impl VisitorMut for Rewriter<'_> {
-    type Break = ();
-
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        if let Some(text) = self.text {
-            name_columns(select, text);
+fn rewrite_expr(expr: &mut Expr) {
+    let rewritten = match expr {
+        Expr::Function(function) => rewrite_function(function),
+        Expr::RLike {
+            negated,
+            expr,
+            pattern,
+            ..
+        } => {
+            let matches = call("regexp_like", vec![(**expr).clone(), (**pattern).clone()]);
+            Some(if *negated { not(matches) } else { matches })
         }
-        if let Some(call) = window_of(select) {
-            let mut windows = WindowColumns { call };
-            let _: ControlFlow<()> = select.projection.visit(&mut windows);
-            let _: ControlFlow<()> = select.having.visit(&mut windows);
+        Expr::Substring {
+            expr,
+            substring_from: Some(from),
+            substring_for,
+            ..
+        } => {
+            let mut args = vec![(**expr).clone(), (**from).clone()];
+            args.extend(substring_for.as_deref().cloned());
+            Some(call("substring", args))
         }
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        let rewritten = match expr {
-            Expr::Function(function) => rewrite_function(function),
-            Expr::RLike {
-                negated,
-                expr,
-                pattern,
-                ..
-            } => {
-                let matches = call("regexp_like", vec![(**expr).clone(), (**pattern).clone()]);
-                Some(if *negated { not(matches) } else { matches })
-            }
-            Expr::Substring {
-                expr,
-                substring_from: Some(from),
-                substring_for,
-                ..
-            } => {
-                let mut args = vec![(**expr).clone(), (**from).clone()];
-                args.extend(substring_for.as_deref().cloned());
-                Some(call("substring", args))
-            }
-            _ => None,
-        };
-        if let Some(rewritten) = rewritten {
-            *expr = rewritten;
-        }
-        ControlFlow::Continue(())
+        _ => None,
+    };
+    if let Some(rewritten) = rewritten {
+        *expr = rewritten;
     }
 }
 
@@ -113,28 +103,30 @@ pub(super) fn arguments(function: &Function) -> Vec<&Expr> {
 }
 
 /// Replaces `window`, `window.start` and `window.end` by the call in `GROUP BY`.
-struct WindowColumns {
-    call: Expr,
+fn window_columns(select: &mut Select, window: &Expr) {
+    let mut replace = |node: NodeMut<'_>| {
+        if let NodeMut::ExprEnd(expr) = node
+            && let Some(replaced) = window_column(expr, window)
+        {
+            *expr = replaced;
+        }
+    };
+    walk::rewrite(&mut select.projection, &mut replace);
+    walk::rewrite(&mut select.having, &mut replace);
 }
 
-impl VisitorMut for WindowColumns {
-    type Break = ();
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        let is = |ident: &Ident| ident.value.eq_ignore_ascii_case(window::NAME);
-        match expr {
-            Expr::Identifier(ident) if is(ident) => *expr = self.call.clone(),
-            Expr::CompoundIdentifier(parts) => {
-                if let [first, field] = parts.as_slice()
-                    && is(first)
-                {
-                    let field = string(&field.value.to_ascii_lowercase());
-                    *expr = call("get_field", vec![self.call.clone(), field]);
-                }
+fn window_column(expr: &Expr, window: &Expr) -> Option<Expr> {
+    let is = |ident: &Ident| ident.value.eq_ignore_ascii_case(window::NAME);
+    match expr {
+        Expr::Identifier(ident) if is(ident) => Some(window.clone()),
+        Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+            [first, field] if is(first) => {
+                let field = string(&field.value.to_ascii_lowercase());
+                Some(call("get_field", vec![window.clone(), field]))
             }
-            _ => {}
-        }
-        ControlFlow::Continue(())
+            _ => None,
+        },
+        _ => None,
     }
 }
 

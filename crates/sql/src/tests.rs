@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{
-    ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    ArrayRef, AsArray, Float64Array, Int32Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -17,9 +17,9 @@ use floodmark_pipeline::{
     Span, SqlText, SqlType, Start, Storage, TimestampFormat, View,
 };
 
-use super::{OutputKind, OutputPlan, SqlProblem, UTC, apply_all, apply_all_batch, plan};
-use crate::rows::{Origin, Rows};
-use crate::units::{EventMicros, SourceId};
+use super::{OutputKind, OutputPlan, SqlProblem, UTC, apply_all, plan};
+use crate::schema::arrow_schema;
+use crate::units::EventMicros;
 
 /// 2025-08-17T12:34:56.789Z.
 const T: i64 = 1_755_434_096_789_000;
@@ -161,9 +161,9 @@ fn refused(views: &[(&str, &str)], output: Output) -> Vec<SqlProblem> {
 }
 
 /// Three rows: hot, shaking, and one that has nothing.
-fn rows() -> Rows {
+fn rows() -> RecordBatch {
     let source = &pipeline(&[], Vec::new()).sources[0];
-    let schema = crate::decode::arrow_schema(&source.columns);
+    let schema = arrow_schema(&source.columns);
     let instants = |values: Vec<Option<i64>>| {
         Arc::new(TimestampMicrosecondArray::from(values).with_timezone(UTC)) as ArrayRef
     };
@@ -190,15 +190,7 @@ fn rows() -> Rows {
         instants(vec![Some(T + 1), None, None]),
         Arc::new(place),
     ];
-    let batch = RecordBatch::try_new(schema, columns).expect("columns of the schema");
-    let origin = Origin {
-        source: SourceId(0),
-        partition: Int32Array::from(vec![0, 1, 0]),
-        row: arrow::array::UInt32Array::from(vec![0, 1, 2]),
-        offset: Int64Array::from(vec![10, 20, 11]),
-        timestamp: Int64Array::from(vec![-1, -1, -1]),
-    };
-    Rows { batch, origin }
+    RecordBatch::try_new(schema, columns).expect("columns of the schema")
 }
 
 /// A column as text, null as `-`.
@@ -216,7 +208,7 @@ fn eval(expr: &str) -> Vec<String> {
     match plan(&pipeline(&[], vec![output])) {
         Err(problems) => problems.iter().map(ToString::to_string).collect(),
         Ok(plan) => match apply_all(&plan.outputs[0].before, rows()) {
-            Ok(rows) => show(rows.batch.column(0)),
+            Ok(rows) => show(rows.column(0)),
             Err(error) => vec![error.to_string()],
         },
     }
@@ -229,13 +221,13 @@ fn fire(plan: &OutputPlan, start: i64) -> RecordBatch {
         panic!("no window")
     };
     let rows = apply_all(&plan.before, rows()).expect("evaluates");
-    let times = super::evaluate(&window.event_time, &rows.batch).expect("evaluates");
+    let times = super::evaluate(&window.event_time, &rows).expect("evaluates");
     let times = times.as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
     let inside: arrow::array::BooleanArray = times
         .iter()
         .map(|t| t.map(|t| window.size.start(EventMicros(t)) == Some(EventMicros(start))))
         .collect();
-    let batch = rows.filter(&inside).expect("aligned").batch;
+    let batch = arrow::compute::filter_record_batch(&rows, &inside).expect("aligned");
     let keys: Vec<ArrayRef> = window
         .keys
         .iter()
@@ -270,5 +262,5 @@ fn fire(plan: &OutputPlan, start: i64) -> RecordBatch {
     let keys = keys.iter().map(|key| key.slice(0, 1)).collect();
     let columns = window.assemble(EventMicros(start), keys, aggregates, 1);
     let fired = RecordBatch::try_new(Arc::clone(&window.schema), columns).expect("the schema");
-    apply_all_batch(&plan.after, fired).expect("evaluates")
+    apply_all(&plan.after, fired).expect("evaluates")
 }

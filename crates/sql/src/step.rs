@@ -1,8 +1,8 @@
 //! The stateless part of a query: filters and projections over one batch at a time.
 //!
 //! A step never reorders rows and never looks at a clock or another row, so that a batch may be
-//! cut anywhere and evaluated again after a restart with the same result. The origin of a row
-//! stays beside it through every filter.
+//! cut anywhere and evaluated again after a restart with the same result. A filter says which rows it
+//! kept, so that what stands beside them, like their origin, stays aligned.
 
 use std::sync::Arc;
 
@@ -13,8 +13,6 @@ use arrow::error::ArrowError;
 use datafusion_common::{DataFusionError, ScalarValue};
 use datafusion_expr::ColumnarValue;
 use datafusion_physical_expr::PhysicalExpr;
-
-use crate::rows::Rows;
 
 /// One step of a query over a batch.
 #[derive(Debug, Clone)]
@@ -118,58 +116,44 @@ pub fn evaluate_predicate(
     Ok((!all).then(|| mask.clone()))
 }
 
-impl Step {
-    /// Evaluates the step; rows and their origin stay aligned.
-    pub fn apply(&self, rows: Rows) -> Result<Rows, EvalError> {
-        match self {
-            Self::Filter { predicate, keep } => {
-                let mask = evaluate_predicate(predicate, &rows.batch)?;
-                let Rows { batch, origin } = rows;
-                let rows = Rows {
-                    batch: kept(keep.as_ref(), batch)?,
-                    origin,
-                };
-                match mask {
-                    None => Ok(rows),
-                    Some(mask) => rows
-                        .filter(&mask)
-                        .map_err(|error| EvalError::arrow(predicate, &error)),
-                }
-            }
-            Self::Project { exprs, schema } => Ok(Rows {
-                batch: project(exprs, schema, &rows.batch)?,
-                origin: rows.origin,
-            }),
-        }
-    }
+/// What a step makes of a batch.
+#[derive(Debug, Clone)]
+pub struct Applied {
+    /// The rows it lets through, with the step's columns.
+    pub batch: RecordBatch,
+    /// Which rows of the input these are (null counts as false); `None` is all of them. What stands
+    /// beside the rows is filtered by it.
+    pub kept: Option<BooleanArray>,
+}
 
-    /// Evaluates the step over rows that have no origin, like the results of a window.
-    pub fn apply_batch(&self, batch: RecordBatch) -> Result<RecordBatch, EvalError> {
+impl Step {
+    /// Evaluates the step.
+    pub fn apply(&self, batch: RecordBatch) -> Result<Applied, EvalError> {
         match self {
             Self::Filter { predicate, keep } => {
                 let mask = evaluate_predicate(predicate, &batch)?;
                 let batch = kept(keep.as_ref(), batch)?;
-                match mask {
-                    None => Ok(batch),
-                    Some(mask) => filter_record_batch(&batch, &mask)
-                        .map_err(|error| EvalError::arrow(predicate, &error)),
-                }
+                let batch = match &mask {
+                    None => batch,
+                    Some(mask) => filter_record_batch(&batch, mask)
+                        .map_err(|error| EvalError::arrow(predicate, &error))?,
+                };
+                Ok(Applied { batch, kept: mask })
             }
-            Self::Project { exprs, schema } => project(exprs, schema, &batch),
+            Self::Project { exprs, schema } => Ok(Applied {
+                batch: project(exprs, schema, &batch)?,
+                kept: None,
+            }),
         }
     }
 }
 
-/// Evaluates steps one after the other.
-pub fn apply_all(steps: &[Step], rows: Rows) -> Result<Rows, EvalError> {
-    steps.iter().try_fold(rows, |rows, step| step.apply(rows))
-}
-
-/// Evaluates steps one after the other over rows that have no origin.
-pub fn apply_all_batch(steps: &[Step], batch: RecordBatch) -> Result<RecordBatch, EvalError> {
-    steps
-        .iter()
-        .try_fold(batch, |batch, step| step.apply_batch(batch))
+/// Evaluates steps one after the other over rows that nothing stands beside, like the results of a
+/// window.
+pub fn apply_all(steps: &[Step], batch: RecordBatch) -> Result<RecordBatch, EvalError> {
+    steps.iter().try_fold(batch, |batch, step| {
+        step.apply(batch).map(|applied| applied.batch)
+    })
 }
 
 fn kept(keep: Option<&Keep>, batch: RecordBatch) -> Result<RecordBatch, EvalError> {

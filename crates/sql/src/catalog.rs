@@ -10,8 +10,8 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion_expr::{LogicalPlan, TableSource};
 use floodmark_pipeline::Source;
 
-use crate::decode::arrow_schema;
-use crate::units::SourceId;
+use super::schema::arrow_schema;
+use super::units::SourceId;
 
 /// How columns are spelled, by their name in lower case.
 pub(super) type Spelling = BTreeMap<String, String>;

@@ -10,7 +10,7 @@ use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 
 use super::builtin::{Builtin, Literals, column, literal_text};
 use super::date_format::Pattern;
-use crate::sql::types::timestamp;
+use crate::types::timestamp;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;

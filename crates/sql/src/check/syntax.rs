@@ -2,10 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use datafusion_sql::sqlparser::ast::{self, Expr, Function, Select, SelectItem, Visit, Visitor};
+use datafusion_sql::sqlparser::ast::{self, Expr, Function, Select, SelectItem, Visit};
 
-use crate::sql::functions::{FUNCTIONS, Known};
-use crate::sql::rewrite::{function_name, is_window};
+use crate::functions::{FUNCTIONS, Known};
+use crate::rewrite::{function_name, is_window};
+use crate::walk::{self, Node};
 
 pub(super) fn aliases(select: &Select) -> Vec<String> {
     let alias = |item: &SelectItem| match item {
@@ -43,8 +44,8 @@ pub(super) fn literal(expr: &Expr) -> Option<&str> {
     }
 }
 
-pub(super) fn aggregate_in<V: Visit>(node: &V) -> Option<Function> {
-    find_call(node, &|f| {
+pub(super) fn aggregate_in<V: Visit>(tree: &V) -> Option<Function> {
+    find_call(tree, &|f| {
         f.over.is_none()
             && function_name(f).is_some_and(|n| {
                 matches!(
@@ -57,25 +58,18 @@ pub(super) fn aggregate_in<V: Visit>(node: &V) -> Option<Function> {
 
 /// The first call that `wanted` is looking for.
 pub(super) fn find_call<V: Visit>(
-    node: &V,
+    tree: &V,
     wanted: &dyn Fn(&Function) -> bool,
 ) -> Option<Function> {
-    struct Find<'w> {
-        wanted: &'w dyn Fn(&Function) -> bool,
-    }
-    impl Visitor for Find<'_> {
-        type Break = Function;
-        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Function> {
-            match expr {
-                Expr::Function(f) if (self.wanted)(f) => ControlFlow::Break(f.clone()),
-                _ => ControlFlow::Continue(()),
-            }
+    let mut found = None;
+    walk::read(tree, &mut |node| match node {
+        Node::Expr(Expr::Function(call)) if wanted(call) => {
+            found = Some(call.clone());
+            ControlFlow::Break(())
         }
-    }
-    match node.visit(&mut Find { wanted }) {
-        ControlFlow::Break(call) => Some(call),
-        ControlFlow::Continue(()) => None,
-    }
+        _ => ControlFlow::Continue(()),
+    });
+    found
 }
 
 /// Whether one of the groups is the position of a column that is a window.

@@ -13,7 +13,7 @@ use std::ops::{ControlFlow, Range};
 
 use datafusion_sql::sqlparser::ast::{
     self, Expr, GroupByExpr, Query, Select, SelectItem, SetExpr, Spanned, TableFactor,
-    TableWithJoins, Visit,
+    TableWithJoins,
 };
 use datafusion_sql::sqlparser::keywords::Keyword;
 
@@ -22,6 +22,7 @@ use super::functions::window;
 use super::problem::{Problems, SqlCode, did_you_mean};
 use super::rewrite::{arguments, function_name, is_window, window_of};
 use super::text::Text;
+use super::walk;
 use names::Names;
 use syntax::{
     aggregate_in, aliases, find_call, is_later_window, is_ordinal, literal, ordinal_window,
@@ -404,7 +405,10 @@ impl Checker<'_, '_> {
             scope,
             nested: 0,
         };
-        let _: ControlFlow<()> = expr.visit(&mut names);
+        walk::read(expr, &mut |node| {
+            names.at(node);
+            ControlFlow::Continue(())
+        });
     }
 
     fn no_aggregate(&mut self, expr: &Expr, place: &str, help: &str) {

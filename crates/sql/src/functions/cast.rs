@@ -11,7 +11,7 @@ use datafusion_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF};
 
 use super::builtin::{Builtin, column};
 use super::time::{Civil, seconds};
-use crate::sql::types::timestamp;
+use crate::types::timestamp;
 
 static DOUBLE: LazyLock<Arc<ScalarUDF>> =
     LazyLock::new(|| to_text("double_to_string", DataType::Float64, double));

@@ -13,7 +13,7 @@ use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
 
 use super::step::{EvalError, evaluate, evaluate_predicate};
 use super::types::{UTC, timestamp};
-use crate::units::EventMicros;
+use super::units::EventMicros;
 
 /// Length of a tumbling window: a positive number of microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,18 +26,21 @@ impl WindowSize {
     }
 
     /// Microseconds.
+    #[inline]
     pub fn micros(self) -> i64 {
         self.0
     }
 
     /// The start of the window that `time` falls in: windows are half-open and one of them starts
     /// at the epoch. `None` for instants within one window of the end of representable time.
+    #[inline]
     pub fn start(self, time: EventMicros) -> Option<EventMicros> {
         let start = time.0.checked_sub(time.0.rem_euclid(self.0))?;
         start.checked_add(self.0).map(|_| EventMicros(start))
     }
 
     /// The end, exclusive, of the window that starts at `start`.
+    #[inline]
     pub fn end(self, start: EventMicros) -> EventMicros {
         EventMicros(start.0.saturating_add(self.0))
     }

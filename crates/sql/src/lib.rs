@@ -1,4 +1,8 @@
-//! SQL: the pipeline's queries, planned by `DataFusion` into programs over batches.
+//! From SQL text to programs over Arrow batches: a pipeline's queries, planned by `DataFusion`.
+//!
+//! The one crate that knows the planner. It stands apart from the engine because it is another kind
+//! of code: planning runs once a start and is far larger than all that an event touches, so it is
+//! compiled fast, where the engine is compiled to run fast.
 //!
 //! ```text
 //! text -> syntax tree -> checked -> rewritten -> logical plan -> optimised -> program
@@ -22,9 +26,12 @@ mod lower;
 mod planner;
 mod problem;
 mod rewrite;
+pub mod schema;
 mod step;
 mod text;
 mod types;
+mod units;
+mod walk;
 mod window;
 
 #[cfg(test)]
@@ -32,6 +39,7 @@ mod tests;
 
 pub use planner::{OutputKind, OutputPlan, Plan, plan};
 pub use problem::{QueryRef, SqlCode, SqlProblem};
-pub use step::{EvalError, Keep, Step, apply_all, apply_all_batch, evaluate, evaluate_predicate};
+pub use step::{Applied, EvalError, Keep, Step, apply_all, evaluate, evaluate_predicate};
 pub use types::{UTC, timestamp};
+pub use units::{EventMicros, SourceId};
 pub use window::{Aggregate, WindowPlan, WindowSize, window_type};

@@ -1,14 +1,13 @@
 //! The names in one expression: columns and functions that exist and may be used.
 
-use std::ops::ControlFlow;
-
-use datafusion_sql::sqlparser::ast::{Expr, Function, Ident, Query, Spanned, Visitor};
+use datafusion_sql::sqlparser::ast::{Expr, Function, Ident, Spanned};
 use datafusion_sql::sqlparser::keywords::Keyword;
 
 use super::{Checker, Scope};
-use crate::sql::functions::{FUNCTIONS, Known, window};
-use crate::sql::problem::{SqlCode, did_you_mean};
-use crate::sql::rewrite::{arguments, function_name};
+use crate::functions::{FUNCTIONS, Known, window};
+use crate::problem::{SqlCode, did_you_mean};
+use crate::rewrite::{arguments, function_name};
+use crate::walk::Node;
 
 impl Checker<'_, '_> {
     fn function(&mut self, call: &Function) {
@@ -91,27 +90,29 @@ pub(super) struct Names<'c, 'a, 'p> {
     pub(super) nested: usize,
 }
 
-impl Visitor for Names<'_, '_, '_> {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-        if self.nested == 0 {
-            let at = self.checker.text.range(query.span());
-            self.checker.not_built(at, "a subquery in an expression");
+impl Names<'_, '_, '_> {
+    pub(super) fn at(&mut self, node: Node<'_>) {
+        match node {
+            Node::Query(query) => {
+                if self.nested == 0 {
+                    let at = self.checker.text.range(query.span());
+                    self.checker.not_built(at, "a subquery in an expression");
+                }
+                self.nested += 1;
+            }
+            Node::QueryEnd => self.nested -= 1,
+            Node::Expr(expr) => {
+                if self.nested == 0 {
+                    self.expr(expr);
+                }
+                self.nested += usize::from(matches!(expr, Expr::Lambda(_)));
+            }
+            Node::ExprEnd(Expr::Lambda(_)) => self.nested -= 1,
+            _ => {}
         }
-        self.nested += 1;
-        ControlFlow::Continue(())
     }
 
-    fn post_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
-        self.nested -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        if self.nested > 0 {
-            return ControlFlow::Continue(());
-        }
+    fn expr(&mut self, expr: &Expr) {
         match expr {
             Expr::Identifier(ident) => self.checker.column(ident, self.scope),
             Expr::CompoundIdentifier(parts) => {
@@ -134,22 +135,11 @@ impl Visitor for Names<'_, '_, '_> {
             Expr::Lambda(_) => {
                 let at = self.checker.text.range(expr.span());
                 self.checker.not_built(at, "a lambda function");
-                self.nested += 1;
             }
             _ => {}
         }
-        ControlFlow::Continue(())
     }
 
-    fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        if matches!(expr, Expr::Lambda(_)) {
-            self.nested -= 1;
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-impl Names<'_, '_, '_> {
     fn window_field(&mut self, parts: &[Ident]) {
         let [first, field] = parts else { return };
         if !first.value.eq_ignore_ascii_case(window::NAME) {

@@ -3,7 +3,7 @@
 use super::*;
 use SqlCode::{EventTime, NotBuilt, NotRepeatable, Syntax, Type, Unbounded, UnknownName};
 
-use crate::sql::{QueryRef, SqlCode};
+use crate::{QueryRef, SqlCode};
 
 /// The problem of a query, and the piece of its text that it points at.
 fn refusal(query: &str) -> (SqlCode, String, Option<String>) {
@@ -277,4 +277,17 @@ fn places_count_bytes_where_the_text_is_not_ascii() {
     let query = "SELECT 'größe' AS x,\n  'ß' AS y, lin FROM sensor_events";
     let problems = refused(&[], output(query));
     assert_eq!(problems[0].at.clone().map(|at| &query[at]), Some("lin"));
+}
+
+#[test]
+fn lambdas_are_refused_wherever_they_stand() {
+    for expr in [
+        "transform(array(1), x -> x)",
+        "transform(array(array(1)), x -> transform(x, y -> y))",
+        "(SELECT transform(array(1), x -> x))",
+    ] {
+        let query = format!("SELECT {expr} AS x FROM sensor_events");
+        let problems = refused(&[], output(&query));
+        assert!(problems.iter().any(|p| p.code == NotBuilt), "{problems:#?}");
+    }
 }

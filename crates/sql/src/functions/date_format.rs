@@ -14,7 +14,7 @@ use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 
 use super::builtin::{Builtin, Literals, column, literal_text};
 use super::time::Civil;
-use crate::sql::types::timestamp;
+use crate::types::timestamp;
 
 const MONTHS: [&str; 12] = [
     "January",

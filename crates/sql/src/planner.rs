@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion_common::{DFSchema, DFSchemaRef, Result as DataFusionResult};
 use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
 use datafusion_physical_expr::PhysicalExpr;
-use datafusion_sql::sqlparser::ast::{Query, visit_relations};
+use datafusion_sql::sqlparser::ast::Query;
 use floodmark_pipeline::{Output, Pipeline, Sink, SqlText, View};
 
 use super::catalog::{Catalog, Spelling};
@@ -19,9 +19,10 @@ use super::problem::{Problems, QueryRef, SqlCode, SqlProblem};
 use super::step::Step;
 use super::text::Text;
 use super::types::{sql_name, storable};
+use super::units::SourceId;
+use super::walk::Node;
 use super::window::WindowPlan;
-use super::{logical, lower, rewrite};
-use crate::units::SourceId;
+use super::{logical, lower, rewrite, walk};
 
 /// The programs of a pipeline's outputs, in the order of the file.
 #[derive(Debug, Clone)]
@@ -169,8 +170,10 @@ fn reads(query: &SqlText) -> BTreeSet<String> {
     let mut reads = BTreeSet::new();
     let parsed: Option<Query> = Text::new(&query.text).ok().and_then(|t| t.query().ok());
     if let Some(query) = parsed {
-        let _: ControlFlow<()> = visit_relations(&query, |name| {
-            reads.insert(name.to_string().replace('`', "").to_ascii_lowercase());
+        walk::read(&query, &mut |node| {
+            if let Node::Relation(name) = node {
+                reads.insert(name.to_string().replace('`', "").to_ascii_lowercase());
+            }
             ControlFlow::Continue(())
         });
     }

@@ -11,9 +11,9 @@ use datafusion_common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 
 use super::builtin::{Builtin, Literals, column, literal_text};
-use crate::sql::types::{UTC, timestamp};
-use crate::sql::window::{WindowSize, window_fields, window_type};
+use crate::types::{UTC, timestamp};
 use crate::units::EventMicros;
+use crate::window::{WindowSize, window_fields, window_type};
 
 /// The function's name.
 pub(crate) const NAME: &str = "window";

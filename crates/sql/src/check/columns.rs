@@ -7,9 +7,9 @@ use datafusion_sql::sqlparser::ast::{
 };
 
 use super::{Checked, Checker};
-use crate::sql::catalog::Spelling;
-use crate::sql::problem::SqlCode;
-use crate::sql::rewrite::column_name;
+use crate::catalog::Spelling;
+use crate::problem::SqlCode;
+use crate::rewrite::column_name;
 
 /// The columns of a select list over `input`.
 pub(super) fn of(
