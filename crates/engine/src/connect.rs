@@ -76,7 +76,7 @@ fn connector(
     ends: bool,
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<dyn Connector>, SourceError> {
-    let (name, clock) = (&source.name, Arc::clone(clock));
+    let name = &source.name;
     // A run that ends takes a last line as it is; one that goes on waits for its line ending.
     let last_line = if ends {
         LastLine::Finish
@@ -90,9 +90,11 @@ fn connector(
             file,
             source.start,
             last_line,
-            clock,
+            Arc::clone(clock),
         )?),
-        SourceKind::Generator(spec) => Arc::new(GeneratorConnector::new(name, spec, clock)?),
+        SourceKind::Generator(spec) => {
+            Arc::new(GeneratorConnector::new(name, spec, Arc::clone(clock))?)
+        }
     })
 }
 
@@ -121,10 +123,6 @@ impl SinkFactory for Sinks {
         let pipeline = Arc::clone(&self.pipeline);
         let plan = Arc::clone(&self.plan);
         let all_sources: Vec<SourceId> = (0..pipeline.sources.len()).map(SourceId).collect();
-        let plain = RecordShape::Json {
-            key: None,
-            headers: Vec::new(),
-        };
         let wanted = match slot {
             SinkSlot::Output(id) => output(&pipeline.outputs[id.0], &plan.outputs[id.0]),
             SinkSlot::DeadLetter => Wanted {
@@ -140,7 +138,10 @@ impl SinkFactory for Sinks {
                 name: LATE,
                 spec: &pipeline.late.as_ref().ok_or_else(unplanned)?.sink,
                 ahead: false,
-                shape: plain,
+                shape: RecordShape::Json {
+                    key: None,
+                    headers: Vec::new(),
+                },
                 schema: crate::late::schema(),
                 partition_by: Vec::new(),
                 sources: all_sources,

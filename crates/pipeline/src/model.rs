@@ -309,7 +309,7 @@ pub struct KafkaSink {
     pub key: Option<SqlText>,
     /// Header names and the SQL expression behind each.
     pub headers: Vec<(String, SqlText)>,
-    /// Longest time a row waits for its transaction to be committed.
+    /// Shortest time between two transactions: a row waits at most this long for its own.
     pub commit_interval: Duration,
 }
 

@@ -379,7 +379,8 @@ pub(crate) struct RawKafkaSink {
     #[serde(default)]
     #[schemars(range(min = 1, max = 10_000), extend("default" = DEFAULT_PARTITIONS))]
     pub(crate) partitions: Field<i32>,
-    /// Longest time a row of a query without windows waits for its transaction.
+    /// Shortest time between two transactions of a query without windows: a row waits at most this
+    /// long for its own.
     #[serde(default)]
     #[schemars(schema_with = "schema::duration", extend("default" = DEFAULT_COMMIT_INTERVAL))]
     pub(crate) commit_interval: Field<Text>,

@@ -158,7 +158,10 @@ pub(super) fn settled(mut manifest: Manifest) -> Manifest {
         sink.work = serde_json::Value::Null;
         sink.carried = None;
     }
-    let chunks = manifest.windows.values().flat_map(|window| window.open.values().flatten());
+    let chunks = manifest
+        .windows
+        .values()
+        .flat_map(|window| window.open.values().flatten());
     let referred: BTreeSet<&String> = chunks.map(|chunk| &chunk.file).collect();
     manifest.files.retain(|file, _| referred.contains(file));
     manifest

@@ -112,6 +112,10 @@ impl EngineError {
         )
     }
 
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "callers have a text or an error in hand"
+    )]
     pub(super) fn internal(thread: impl Into<String>, reason: impl ToString) -> Self {
         Self::Internal {
             thread: thread.into(),

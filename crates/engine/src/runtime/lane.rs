@@ -160,7 +160,7 @@ impl Lane {
             outcome = journey.take(records, clock.wall_ms());
         })?;
         outcome?;
-        for event in events {
+        for event in &events {
             journey.learn(event);
         }
         Ok(())
@@ -473,16 +473,16 @@ impl Journey {
         )
     }
 
-    fn learn(&mut self, event: PartitionEvent) {
+    fn learn(&mut self, event: &PartitionEvent) {
         match event {
             PartitionEvent::CaughtUp { partition, next } => {
-                if let Some(view) = self.partitions.get_mut(&partition) {
-                    view.next = view.next.max(next);
+                if let Some(view) = self.partitions.get_mut(partition) {
+                    view.next = view.next.max(*next);
                     view.caught_up = true;
                 }
             }
             PartitionEvent::Ended { partition } => {
-                if let Some(view) = self.partitions.get_mut(&partition) {
+                if let Some(view) = self.partitions.get_mut(partition) {
                     view.caught_up = true;
                     view.ended = true;
                 }

@@ -70,6 +70,10 @@ pub(super) enum Message {
 }
 
 /// To a sink thread.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "rows, the large one, are what nearly every command is"
+)]
 pub(super) enum SinkCommand {
     Write(OutputRows, Vec<Progress>),
     PreCommit {

@@ -36,7 +36,7 @@ impl Chunk {
 }
 
 /// What panes of one output have in common: its plan and the layouts that follow from it.
-pub struct Shape {
+pub(super) struct Shape {
     pub(super) plan: Arc<WindowPlan>,
     pub(super) codec: KeyCodec,
     /// Number of state columns of each aggregate.

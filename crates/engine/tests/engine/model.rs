@@ -158,7 +158,11 @@ pub(crate) fn verify(rig: &Rig, events: &[Event], finished: &Finished) {
                     alerts.push((device.clone(), at * 1_000_000, i64::from(temperature)));
                 }
                 if let Some(claimed) = late.get(&place) {
-                    assert_eq!(*claimed, start * 1_000_000, "window of the late row at {place:?}");
+                    assert_eq!(
+                        *claimed,
+                        start * 1_000_000,
+                        "window of the late row at {place:?}"
+                    );
                     let reached = newest.get(&event.partition).map(|newest| newest - DELAY);
                     assert!(
                         reached >= Some(start + WINDOW),
@@ -186,12 +190,19 @@ pub(crate) fn verify(rig: &Rig, events: &[Event], finished: &Finished) {
     let ledger = &finished.status.sources["events"].ledger;
     ledger.check("events").expect("the ledger balances");
     assert_eq!(ledger.read, events.len() as u64);
-    assert_eq!((ledger.bad, ledger.null_time, ledger.future), (bad, null_time, future));
+    assert_eq!(
+        (ledger.bad, ledger.null_time, ledger.future),
+        (bad, null_time, future)
+    );
     assert_eq!(ledger.outputs["windows"].filtered, filtered);
     assert_eq!(ledger.outputs["windows"].late, late.len() as u64);
     for (name, table) in [("windows", &rig.windows), ("alerts", &rig.alerts)] {
         let counted = finished.status.outputs[name].committed.rows;
-        assert_eq!(counted, table.rows().len() as u64, "rows counted for {name}");
+        assert_eq!(
+            counted,
+            table.rows().len() as u64,
+            "rows counted for {name}"
+        );
     }
     let shown = rig.source.shown();
     for (partition, next) in offsets {
@@ -205,7 +216,10 @@ fn late_rows(rig: &Rig) -> BTreeMap<(i32, i64), i64> {
         let partition = row["partition"].as_i64().expect("a number") as i32;
         let offset = row["offset"].as_i64().expect("a number");
         let twice = late.insert((partition, offset), micros(&row["window_start"]));
-        assert!(twice.is_none(), "{partition}/{offset} is in the late output twice");
+        assert!(
+            twice.is_none(),
+            "{partition}/{offset} is in the late output twice"
+        );
     }
     late
 }

@@ -26,9 +26,14 @@ fn open_windows_wait_in_the_checkpoint() {
     let events = [reading(5), reading(20), reading(65)];
     append(&rig, &events[0]);
     append(&rig, &events[1]);
-    let first = rig.run(caught_up(), &StopSignal::new(), None).expect("runs");
+    let first = rig
+        .run(caught_up(), &StopSignal::new(), None)
+        .expect("runs");
     assert_eq!(first.status.outputs["windows"].open_windows, 1);
-    assert!(rig.windows.rows().is_empty(), "a window came out before its time");
+    assert!(
+        rig.windows.rows().is_empty(),
+        "a window came out before its time"
+    );
     append(&rig, &events[2]);
     let finished = rig.finish();
     verify(&rig, &events, &finished);
@@ -46,7 +51,10 @@ fn a_second_instance_fences_the_first() {
         }
         let second = rig.run(caught_up(), &StopSignal::new(), None);
         second.expect("the newer instance runs");
-        let error = first.join().expect("no panic").expect_err("the older one is fenced");
+        let error = first
+            .join()
+            .expect("no panic")
+            .expect_err("the older one is fenced");
         assert!(error.is_fenced(), "{error}");
     });
     let finished = rig.finish();
@@ -57,31 +65,55 @@ fn a_second_instance_fences_the_first() {
 fn a_position_that_retention_removed_is_an_error_that_names_both() {
     let rig = Rig::new(1, 1, 64);
     append(&rig, &reading(5));
-    rig.run(caught_up(), &StopSignal::new(), None).expect("runs");
+    rig.run(caught_up(), &StopSignal::new(), None)
+        .expect("runs");
     for second in 6..10 {
         append(&rig, &reading(second));
     }
-    rig.source.remove_below(Partition(0), floodmark_engine::units::Offset(3));
-    let error = rig.run(caught_up(), &StopSignal::new(), None).expect_err("a gap");
+    rig.source
+        .remove_below(Partition(0), floodmark_engine::units::Offset(3));
+    let error = rig
+        .run(caught_up(), &StopSignal::new(), None)
+        .expect_err("a gap");
     let text = error.to_string();
-    assert!(text.contains("next offset is 1") && text.contains("3..5"), "{text}");
+    assert!(
+        text.contains("next offset is 1") && text.contains("3..5"),
+        "{text}"
+    );
 }
 
 #[test]
 fn a_damaged_checkpoint_is_refused_with_what_to_do() {
     let rig = Rig::new(1, 1, 64);
     append(&rig, &reading(5));
-    rig.run(caught_up(), &StopSignal::new(), None).expect("runs");
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    rig.run(caught_up(), &StopSignal::new(), None)
+        .expect("runs");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
-        let newest = rig.store.list("manifest").await.expect("lists").into_iter().max_by(|a, b| a.name.cmp(&b.name));
+        let newest = rig
+            .store
+            .list("manifest")
+            .await
+            .expect("lists")
+            .into_iter()
+            .max_by(|a, b| a.name.cmp(&b.name));
         let name = newest.expect("a manifest").name;
-        let mut bytes = rig.store.get(&name).await.expect("reads").expect("is there").to_vec();
+        let mut bytes = rig
+            .store
+            .get(&name)
+            .await
+            .expect("reads")
+            .expect("is there")
+            .to_vec();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
         rig.store.put(&name, bytes.into()).await.expect("writes");
     });
-    let error = rig.run(caught_up(), &StopSignal::new(), None).expect_err("damage");
+    let error = rig
+        .run(caught_up(), &StopSignal::new(), None)
+        .expect_err("damage");
     assert!(matches!(error, EngineError::Checkpoint(_)), "{error}");
     assert!(error.to_string().contains("new checkpoint path"), "{error}");
 }
@@ -90,9 +122,13 @@ fn a_damaged_checkpoint_is_refused_with_what_to_do() {
 fn a_partition_that_appears_is_read_from_its_start() {
     let rig = Rig::new(1, 1, 64);
     append(&rig, &reading(5));
-    rig.run(caught_up(), &StopSignal::new(), None).expect("runs");
+    rig.run(caught_up(), &StopSignal::new(), None)
+        .expect("runs");
     let partition = rig.source.add_partition().0;
-    let other = Event { partition, kind: Kind::Reading(7, Some(2), Some(70)) };
+    let other = Event {
+        partition,
+        kind: Kind::Reading(7, Some(2), Some(70)),
+    };
     append(&rig, &other);
     let finished = rig.finish();
     verify(&rig, &[reading(5), other], &finished);

@@ -12,11 +12,11 @@ use floodmark_engine::runtime::{
 };
 use floodmark_engine::sink::{Sink, SinkError};
 use floodmark_engine::source::{Connector, PartitionEvent, RawRecord, Reader, SourceError};
-use floodmark_engine::sql::{Plan, plan};
 use floodmark_engine::storage::Store;
 use floodmark_engine::testing::{MemoryConnector, MemorySource, MemoryTable};
 use floodmark_engine::units::{Offset, OutputId, Partition};
 use floodmark_pipeline::{OnLostPosition, Pipeline, Start};
+use floodmark_sql::{Plan, plan};
 
 /// The reference job with checkpoints as often as the store can take them.
 const PIPELINE: &str = r#"

@@ -13,7 +13,9 @@ const RECORDS: usize = 3_000_000;
 const ROUNDS: usize = 3;
 
 /// Properties and the number of records a poll takes at most.
-const SETTINGS: &[(&str, &[(&str, &str)], usize)] = &[
+type Setting = (&'static str, &'static [(&'static str, &'static str)], usize);
+
+const SETTINGS: &[Setting] = &[
     ("as shipped", &[], 8_192),
     ("without check.crcs", &[("check.crcs", "false")], 8_192),
     ("polls of 1,024", &[], 1_024),
@@ -136,7 +138,7 @@ fn measure_the_reader() {
                 bytes > count * 100,
                 "values of {bytes} bytes in {count} records"
             );
-            let cpu = (usage().0 - before).as_secs_f64();
+            let cpu = usage().0.saturating_sub(before).as_secs_f64();
             let rate = count as f64 / began.elapsed().as_secs_f64();
             let cost = cpu * 1e9 / count as f64;
             if cost < best.0 {

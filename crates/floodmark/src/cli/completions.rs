@@ -12,6 +12,7 @@ pub(crate) struct Args {
     shell: clap_complete::Shell,
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "every command has this signature")]
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     clap_complete::generate(
         args.shell,

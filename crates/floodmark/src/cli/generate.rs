@@ -20,13 +20,13 @@ use std::time::{Duration, Instant};
 
 use floodmark_generator::{Batch, Simulator, Tally};
 
-use crate::os::StopFlag;
 use self::plan::Plan;
 use self::progress::Progress;
 use self::report::{Ending, Report};
 use self::target::{Sent, Target};
 use self::values::{Output, Rate};
 use super::exit::Failure;
+use crate::os::StopFlag;
 
 const EXAMPLES: &str = "\
 Examples:

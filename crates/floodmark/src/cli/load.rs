@@ -1,7 +1,7 @@
 //! Reads pipeline files for the commands that take one.
 
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -16,10 +16,6 @@ const MAX_FILE_BYTES: u64 = 16 << 20;
 /// A pipeline file that may run.
 #[derive(Debug)]
 pub(crate) struct Loaded {
-    /// Where it was read from.
-    pub(crate) path: PathBuf,
-    /// Its text, to show places in it.
-    pub(crate) text: String,
     /// The pipeline.
     pub(crate) pipeline: Pipeline,
 }
@@ -31,11 +27,7 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, Failure> {
     let (pipeline, diagnostics) = examine(&text);
     print(path, &text, &diagnostics);
     match pipeline {
-        Some(pipeline) => Ok(Loaded {
-            path: path.to_owned(),
-            text,
-            pipeline,
-        }),
+        Some(pipeline) => Ok(Loaded { pipeline }),
         None => Err(Failure::Invalid),
     }
 }
@@ -109,9 +101,11 @@ fn sql_text<'a>(pipeline: &'a Pipeline, query: &QueryRef) -> Option<&'a SqlText>
         output.map(|output| &output.sink)
     };
     match query {
-        QueryRef::View(name) => {
-            pipeline.views.iter().find(|view| view.name == *name).map(|view| &view.query)
-        }
+        QueryRef::View(name) => pipeline
+            .views
+            .iter()
+            .find(|view| view.name == *name)
+            .map(|view| &view.query),
         QueryRef::Output(name) => {
             let output = pipeline.outputs.iter().find(|output| output.name == *name);
             output.map(|output| &output.query)
@@ -132,7 +126,10 @@ fn sql_text<'a>(pipeline: &'a Pipeline, query: &QueryRef) -> Option<&'a SqlText>
 }
 
 fn named<'a>(texts: &'a [(String, SqlText)], name: &str) -> Option<&'a SqlText> {
-    texts.iter().find(|(known, _)| known == name).map(|(_, text)| text)
+    texts
+        .iter()
+        .find(|(known, _)| known == name)
+        .map(|(_, text)| text)
 }
 
 /// Shows diagnostics on standard error, in colour on a terminal that wants it.

@@ -70,13 +70,20 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         .build()
         .context("starting the I/O runtime")?;
     let name = loaded.pipeline.name.clone();
-    let options =
-        RunOptions { until_caught_up: args.until_caught_up, close_windows: args.close_windows };
+    let options = RunOptions {
+        until_caught_up: args.until_caught_up,
+        close_windows: args.close_windows,
+    };
     let (stop, board) = (StopSignal::new(), StatusBoard::new());
     let engine = {
         let (stop, board, tokio) = (stop.clone(), board.clone(), tokio.handle().clone());
         let body = move || -> Result<Finished, EngineError> {
-            let parts = floodmark_engine::connect::connect(loaded.pipeline, loaded.plan, options.until_caught_up, tokio)?;
+            let parts = floodmark_engine::connect::connect(
+                loaded.pipeline,
+                loaded.plan,
+                options.until_caught_up,
+                tokio,
+            )?;
             run_engine(parts, options, &stop, &board)
         };
         std::thread::Builder::new()
@@ -88,7 +95,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     while !engine.is_finished() {
         if stop_flag.is_set() && !stop.is_stopped() {
             stop.stop();
-            live.note("draining: finishing what was read, then a last checkpoint (again to quit at once)");
+            live.note(
+                "draining: finishing what was read, then a last checkpoint (again to quit at once)",
+            );
         }
         live.show(&board.read());
         std::thread::sleep(TICK);

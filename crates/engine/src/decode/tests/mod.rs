@@ -48,14 +48,26 @@ fn epoch(format: TimestampFormat, json: &str) -> Result<Datum, Reject> {
     decode(&column, format!("{{\"c\":{json}}}").as_bytes())
 }
 
+#[allow(
+    clippy::unnecessary_wraps,
+    reason = "stands beside `decode` in assertions"
+)]
 fn text(text: &str) -> Result<Datum, Reject> {
     Ok(Datum::Text(text.into()))
 }
 
+#[allow(
+    clippy::unnecessary_wraps,
+    reason = "stands beside `decode` in assertions"
+)]
 fn int(value: i128) -> Result<Datum, Reject> {
     Ok(Datum::Int(value))
 }
 
+#[allow(
+    clippy::unnecessary_wraps,
+    reason = "stands beside `decode` in assertions"
+)]
 fn double(value: f64) -> Result<Datum, Reject> {
     Ok(Datum::Double(value.to_bits()))
 }

@@ -171,8 +171,7 @@ impl Writer<'_> {
             SqlType::Decimal(precision, scale) => self.decimal(*precision, *scale),
             SqlType::Date => self.date(),
             SqlType::Timestamp if format == TimestampFormat::Rfc3339 => self.timestamp(),
-            SqlType::Timestamp if format == TimestampFormat::EpochSeconds => self.number(),
-            SqlType::Timestamp => self.integer(),
+            SqlType::Timestamp => self.epoch(format),
             SqlType::Binary => {
                 let all = [
                     "\"\"",
@@ -206,6 +205,14 @@ impl Writer<'_> {
                 let count = self.rng.random_range(0..=fields.len());
                 self.object(&fields[..count]);
             }
+        }
+    }
+
+    fn epoch(&mut self, format: TimestampFormat) {
+        if format == TimestampFormat::EpochSeconds {
+            self.number();
+        } else {
+            self.integer();
         }
     }
 

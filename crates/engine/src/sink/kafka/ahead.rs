@@ -44,8 +44,8 @@ pub struct KafkaAheadSink {
     /// Entries of `progress` that the committed cursor does not have yet.
     changed: Cursor,
     pending: Records,
-    /// When the first pending row came.
-    since: Option<Instant>,
+    /// When the last transaction was committed.
+    committed_at: Option<Instant>,
     /// Became visible and was not reported yet.
     unreported: Committed,
 }
@@ -77,7 +77,7 @@ impl KafkaAheadSink {
             producer,
             resumed,
             pending: Records::default(),
-            since: None,
+            committed_at: None,
             unreported: Committed::default(),
         })
     }
@@ -110,8 +110,17 @@ impl KafkaAheadSink {
         };
         self.pending.clear();
         self.changed.clear();
-        self.since = None;
+        self.committed_at = Some(Instant::now());
         Ok(())
+    }
+
+    /// How long pending rows still wait: transactions are no closer together than the commit
+    /// interval, and a row that comes after a longer silence does not wait at all.
+    fn pause(&self) -> Duration {
+        let since = self.committed_at.map(|at| at.elapsed());
+        since.map_or(Duration::ZERO, |since| {
+            self.target.commit_interval.saturating_sub(since)
+        })
     }
 
     fn note_progress(&mut self, progress: &[Progress]) {
@@ -173,7 +182,6 @@ impl Sink for KafkaAheadSink {
             self.pending
                 .add(&batch, &self.shape, self.producer.max_record_bytes())
                 .map_err(|error| error.for_sink(&self.target))?;
-            self.since.get_or_insert_with(Instant::now);
             self.producer.feed(&self.pending)?;
         }
         self.note_progress(progress);
@@ -184,12 +192,11 @@ impl Sink for KafkaAheadSink {
     }
 
     fn poll(&mut self) -> Result<(Committed, Option<Duration>), SinkError> {
-        let due = |since: Instant| self.target.commit_interval.saturating_sub(since.elapsed());
-        if self.since.is_some_and(|since| due(since).is_zero()) {
+        if !self.pending.is_empty() && self.pause().is_zero() {
             self.commit_pending()?;
         }
-        let due = |since: Instant| self.target.commit_interval.saturating_sub(since.elapsed());
-        Ok((std::mem::take(&mut self.unreported), self.since.map(due)))
+        let wait = (!self.pending.is_empty()).then(|| self.pause());
+        Ok((std::mem::take(&mut self.unreported), wait))
     }
 
     fn pre_commit(&mut self, _epoch: Epoch, _last: bool) -> Result<PreCommit, SinkError> {

@@ -47,7 +47,7 @@ pub struct SinkTarget {
     pub cluster: KafkaCluster,
     /// Topic.
     pub topic: String,
-    /// Longest wait of a row for its transaction's commit (ahead of the checkpoint only).
+    /// Shortest time between two transactions (ahead of the checkpoint only).
     pub commit_interval: Duration,
 }
 

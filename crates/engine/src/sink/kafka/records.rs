@@ -29,7 +29,7 @@ pub(super) struct Records {
     bytes: Vec<u8>,
     header_names: Vec<String>,
     headers: Vec<(usize, Range<usize>)>,
-    records: Vec<Record>,
+    entries: Vec<Record>,
 }
 
 #[derive(Debug)]
@@ -74,11 +74,11 @@ impl EncodeError {
 
 impl Records {
     pub(super) fn len(&self) -> usize {
-        self.records.len()
+        self.entries.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.entries.is_empty()
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -90,11 +90,11 @@ impl Records {
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BYTES);
         self.headers.clear();
-        self.records.clear();
+        self.entries.clear();
     }
 
     pub(super) fn get(&self, index: usize) -> RecordView<'_> {
-        let record = &self.records[index];
+        let record = &self.entries[index];
         let slice = |range: &Range<usize>| &self.bytes[range.clone()];
         let headers = &self.headers[record.headers.clone()];
         let headers = (!headers.is_empty()).then(|| {
@@ -170,7 +170,7 @@ impl Records {
             if size > limit {
                 return Err(EncodeError::TooLarge { size, limit });
             }
-            self.records.push(record);
+            self.entries.push(record);
         }
         Ok(())
     }
@@ -225,7 +225,7 @@ impl Records {
             if size > limit {
                 return Err(EncodeError::TooLarge { size, limit });
             }
-            self.records.push(record);
+            self.entries.push(record);
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ fn connector(source: &MemorySource) -> MemoryConnector {
 fn poll(reader: &mut dyn Reader) -> (usize, Vec<PartitionEvent>) {
     let mut records = 0;
     let events = reader.poll(Duration::from_millis(1), 10, &mut |polled| {
-        records += polled.len()
+        records += polled.len();
     });
     (records, events.unwrap())
 }
@@ -54,7 +54,7 @@ fn what_is_appended_wakes_a_reader() {
     let mut records = 0;
     reader
         .poll(Duration::from_secs(60), 10, &mut |polled| {
-            records = polled.len()
+            records = polled.len();
         })
         .unwrap();
     assert_eq!((records, appender.join().unwrap()), (1, Offset(0)));

@@ -6,10 +6,10 @@ use floodmark_generator::{Config, Spacing};
 use jiff::Timestamp;
 
 use super::Args;
-use crate::os::StopFlag;
 use super::pace::Pace;
 use super::report::Ending;
 use super::values::Rate;
+use crate::os::StopFlag;
 
 /// How often a device reports unless said otherwise.
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -9,9 +9,9 @@ use floodmark_generator::Tally;
 use serde::Serialize;
 
 use super::Args;
-use crate::os::usage;
 use super::plan::Plan;
 use super::values::Output;
+use crate::os::usage;
 
 /// Why a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

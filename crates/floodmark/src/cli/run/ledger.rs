@@ -8,7 +8,10 @@ use super::live::human;
 pub(super) fn print(pipeline: &str, status: &Status) {
     for (name, source) in &status.sources {
         let ledger = &source.ledger;
-        println!("ledger of '{pipeline}', source '{name}': {} records read", human(ledger.read));
+        println!(
+            "ledger of '{pipeline}', source '{name}': {} records read",
+            human(ledger.read)
+        );
         for (output, counts) in &ledger.outputs {
             println!(
                 "  {output}: {} = {} taken + {} filtered + {} late + {} bad + {} without event time",
@@ -21,18 +24,32 @@ pub(super) fn print(pipeline: &str, status: &Status) {
             );
         }
     }
-    let extra = [("dead letters", &status.dead_letter), ("late rows", &status.late)];
-    let extra = extra.into_iter().filter_map(|(name, output)| Some((name, output.as_ref()?)));
-    let outputs = status.outputs.iter().map(|(name, output)| (name.as_str(), output));
+    let extra = [
+        ("dead letters", &status.dead_letter),
+        ("late rows", &status.late),
+    ];
+    let extra = extra
+        .into_iter()
+        .filter_map(|(name, output)| Some((name, output.as_ref()?)));
+    let outputs = status
+        .outputs
+        .iter()
+        .map(|(name, output)| (name.as_str(), output));
     for (name, output) in outputs.chain(extra) {
         let open = match output.open_windows {
             0 => String::new(),
-            windows => format!(", {windows} windows open in checkpoint {}", status.checkpoint.epoch),
+            windows => format!(
+                ", {windows} windows open in checkpoint {}",
+                status.checkpoint.epoch
+            ),
         };
         let files = match output.committed.files {
             0 => String::new(),
             files => format!(" in {} files", human(files)),
         };
-        println!("written to {name}: {} rows{files}{open}", human(output.committed.rows));
+        println!(
+            "written to {name}: {} rows{files}{open}",
+            human(output.committed.rows)
+        );
     }
 }

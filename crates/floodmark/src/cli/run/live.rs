@@ -22,7 +22,9 @@ pub(super) struct Screen {
 impl Screen {
     pub(super) fn new(log: &LogArgs) -> Self {
         let live = std::io::stderr().is_terminal() && log.format() == LogFormat::Text;
-        Self { bars: live.then(MultiProgress::new) }
+        Self {
+            bars: live.then(MultiProgress::new),
+        }
     }
 
     /// Where log lines go so that they do not tear the status apart.
@@ -36,7 +38,11 @@ impl Screen {
             lines: Vec::new(),
             pipeline: pipeline.to_owned(),
             shown: Instant::now(),
-            rate: Rate { at: Instant::now(), read: 0, per_second: 0.0 },
+            rate: Rate {
+                at: Instant::now(),
+                read: 0,
+                per_second: 0.0,
+            },
             note: None,
         }
     }
@@ -94,7 +100,11 @@ impl Live {
         let over = self.rate.at.elapsed();
         if over >= RATE_OVER {
             let per_second = (read - self.rate.read) as f64 / over.as_secs_f64();
-            self.rate = Rate { at: Instant::now(), read, per_second };
+            self.rate = Rate {
+                at: Instant::now(),
+                read,
+                per_second,
+            };
         }
     }
 
@@ -145,16 +155,28 @@ impl Live {
         for (name, output) in &status.outputs {
             let files = match output.committed.files {
                 0 => String::new(),
-                files => format!(" in {} files ({})", human(files), bytes(output.committed.bytes)),
+                files => format!(
+                    " in {} files ({})",
+                    human(files),
+                    bytes(output.committed.bytes)
+                ),
             };
             let open = match output.open_windows {
                 0 => String::new(),
-                open => format!(", {open} windows open, {} groups", human(output.open_groups as u64)),
+                open => format!(
+                    ", {open} windows open, {} groups",
+                    human(output.open_groups as u64)
+                ),
             };
-            lines.push(format!("  output {name}: {} rows{files}{open}", human(output.committed.rows)));
+            lines.push(format!(
+                "  output {name}: {} rows{files}{open}",
+                human(output.committed.rows)
+            ));
         }
         let aside = |output: &Option<floodmark_engine::runtime::OutputStatus>| {
-            output.as_ref().map_or("not kept".to_owned(), |o| human(o.committed.rows))
+            output
+                .as_ref()
+                .map_or("not kept".to_owned(), |o| human(o.committed.rows))
         };
         lines.push(format!(
             "  dead letters: {}   late rows: {}",
@@ -162,9 +184,14 @@ impl Live {
             aside(&status.late)
         ));
         let checkpoint = &status.checkpoint;
-        let age = checkpoint.age_seconds.map_or("none yet by this run".to_owned(), |age| {
-            format!("{age:.0} s ago, took {:.2} s", checkpoint.last_seconds.unwrap_or_default())
-        });
+        let age = checkpoint
+            .age_seconds
+            .map_or("none yet by this run".to_owned(), |age| {
+                format!(
+                    "{age:.0} s ago, took {:.2} s",
+                    checkpoint.last_seconds.unwrap_or_default()
+                )
+            });
         lines.push(format!(
             "  checkpoint {} (generation {}): {age}   state {}",
             checkpoint.epoch,
@@ -184,10 +211,14 @@ fn source_lines(name: &str, source: &SourceStatus) -> Vec<String> {
         (None, false) => "   not answering".to_owned(),
         (None, true) => String::new(),
     };
-    let mut lines =
-        vec![format!("  source {name}: read {}, lag {lag}{trouble}", human(source.ledger.read))];
+    let mut lines = vec![format!(
+        "  source {name}: read {}, lag {lag}{trouble}",
+        human(source.ledger.read)
+    )];
     if let Some(watermark) = source.watermark {
-        let held = source.held_back_by.map_or("quiet".to_owned(), |p| format!("partition {p} is last"));
+        let held = source
+            .held_back_by
+            .map_or("quiet".to_owned(), |p| format!("partition {p} is last"));
         let at = jiff::Timestamp::from_millisecond(watermark.0);
         let at = at.map_or_else(|_| watermark.0.to_string(), |at| format!("{at:.3}"));
         lines.push(format!(
@@ -218,7 +249,7 @@ pub(super) fn human(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -232,7 +263,12 @@ fn bytes(bytes: u64) -> String {
 
 fn clock(seconds: f64) -> String {
     let whole = seconds as u64;
-    format!("{:02}:{:02}:{:02}", whole / 3_600, whole / 60 % 60, whole % 60)
+    format!(
+        "{:02}:{:02}:{:02}",
+        whole / 3_600,
+        whole / 60 % 60,
+        whole % 60
+    )
 }
 
 fn span(seconds: f64) -> String {

@@ -49,7 +49,9 @@ struct PartitionReport {
 }
 
 fn instant(watermark: floodmark_engine::watermark::Watermark) -> Option<String> {
-    jiff::Timestamp::from_millisecond(watermark.0).ok().map(|instant| instant.to_string())
+    jiff::Timestamp::from_millisecond(watermark.0)
+        .ok()
+        .map(|instant| instant.to_string())
 }
 
 impl<'a> Report<'a> {
@@ -97,6 +99,7 @@ impl<'a> Report<'a> {
     pub(super) fn write(&self, path: &Path) -> anyhow::Result<()> {
         let mut json = serde_json::to_vec_pretty(self).context("encoding the report")?;
         json.push(b'\n');
-        std::fs::write(path, json).with_context(|| format!("writing the report to {}", path.display()))
+        std::fs::write(path, json)
+            .with_context(|| format!("writing the report to {}", path.display()))
     }
 }

@@ -1,0 +1,189 @@
+//! Watermarks and windows: when a window fires, and what becomes of it.
+
+use std::time::Duration;
+
+use floodmark_sql::{OutputKind, Plan, WindowSize, apply_all};
+
+use super::{BLOCKED_AFTER, Closing, Coordinator, order};
+use crate::runtime::error::EngineError;
+use crate::runtime::message::{Command, LaneView, Panes, SinkCommand, SinkId, WorkerView, lock};
+use crate::sink::OutputRows;
+use crate::units::{EventMicros, OutputId, SourceId};
+use crate::watermark::{FutureGuard, Observation, Watermark};
+use crate::window::WindowError;
+
+impl Coordinator {
+    pub(super) fn advance_watermarks(&mut self, views: &[WorkerView], now: Duration) {
+        for index in 0..self.sources.len() {
+            let id = SourceId(index);
+            let last_open_end = self.last_open_end(id, views);
+            let source = &mut self.sources[index];
+            let Some(tracker) = &mut source.tracker else {
+                continue;
+            };
+            let reachable = lock(&source.started.health).is_reachable(now);
+            for worker in views {
+                let Some(lane) = worker.lanes.get(&id) else {
+                    continue;
+                };
+                let polls = now.saturating_sub(worker.polled_at) < BLOCKED_AFTER;
+                for (partition, view) in &lane.partitions {
+                    let seen = Observation {
+                        max_event_time: view.max_event_time,
+                        delivered: view.delivered,
+                        deliverable: reachable && polls && view.caught_up,
+                        ended: view.ended,
+                    };
+                    tracker.observe(*partition, seen, now);
+                }
+            }
+            let Some(watermark) = tracker.advance(now, last_open_end) else {
+                continue;
+            };
+            if source.closing.is_none() && self.passes_a_window_end(id, watermark) {
+                self.close(id, watermark);
+            }
+        }
+    }
+
+    fn windowed(&self, source: SourceId) -> impl Iterator<Item = (OutputId, WindowSize)> + '_ {
+        self.plan
+            .outputs
+            .iter()
+            .enumerate()
+            .filter_map(move |(index, output)| match &output.kind {
+                OutputKind::Windowed(plan) if output.source == source => {
+                    Some((OutputId(index), plan.size))
+                }
+                _ => None,
+            })
+    }
+
+    /// End of the last window of a source that has not fired, in a worker or here. Windows that
+    /// only rows too far in the future have opened do not count: a quiet stream must not run
+    /// ahead to them.
+    fn last_open_end(&self, source: SourceId, views: &[WorkerView]) -> Option<EventMicros> {
+        let event_time = self.pipeline.sources[source.0].event_time.as_ref()?;
+        let guard = FutureGuard::at(self.clock.wall_ms(), event_time.max_future);
+        let ends = self.windowed(source).filter_map(|(output, size)| {
+            let in_workers = views
+                .iter()
+                .filter_map(|worker| worker.lanes.get(&source))
+                .flat_map(LaneView::open_panes)
+                .filter(|(id, _)| *id == output)
+                .map(|(_, start)| start);
+            let here = self.open.get(&output).into_iter();
+            let here = here.flat_map(|open| open.windows().map(|(start, _)| start));
+            let believed = in_workers.chain(here).filter(|start| guard.admits(*start));
+            believed.max().map(|start| size.end(start))
+        });
+        ends.max()
+    }
+
+    /// Whether `watermark` has reached a window end that the last fired one had not.
+    fn passes_a_window_end(&self, source: SourceId, watermark: Watermark) -> bool {
+        let fired = self.sources[source.0].fired;
+        self.windowed(source).any(|(_, size)| {
+            let ends_before = |w: Watermark| w.0.saturating_mul(1_000).div_euclid(size.micros());
+            fired.is_none_or(|fired| ends_before(watermark) > ends_before(fired))
+        })
+    }
+
+    fn close(&mut self, source: SourceId, watermark: Watermark) {
+        for worker in &self.workers {
+            order(worker, Command::Close(source, watermark));
+        }
+        let missing = self.workers.len();
+        self.sources[source.0].closing = Some(Closing {
+            watermark,
+            missing,
+            panes: Panes::new(),
+        });
+    }
+
+    pub(super) fn closed(&mut self, source: SourceId, panes: Panes) -> Result<(), EngineError> {
+        let Some(closing) = &mut self.sources[source.0].closing else {
+            return Err(EngineError::internal(
+                "coordinator",
+                "a worker closed unasked",
+            ));
+        };
+        closing.panes.extend(panes);
+        closing.missing -= 1;
+        if closing.missing > 0 {
+            return Ok(());
+        }
+        if let Some(closing) = self.sources[source.0].closing.take() {
+            self.keep(closing.panes)?;
+            self.fire(source, closing.watermark)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn keep(&mut self, panes: Panes) -> Result<(), EngineError> {
+        for (output, start, chunk) in panes {
+            let Some(open) = self.open.get_mut(&output) else {
+                continue;
+            };
+            open.add(start, chunk)
+                .map_err(|e| window_error(&self.plan, output, e))?;
+        }
+        Ok(())
+    }
+
+    /// Fires the windows of a source that `watermark` has reached.
+    fn fire(&mut self, source: SourceId, watermark: Watermark) -> Result<(), EngineError> {
+        let outputs: Vec<OutputId> = self.windowed(source).map(|(output, _)| output).collect();
+        for output in outputs {
+            let Some(open) = self.open.get_mut(&output) else {
+                continue;
+            };
+            let fired = open
+                .fire(watermark)
+                .map_err(|e| window_error(&self.plan, output, e))?;
+            let plan = &self.plan.outputs[output.0];
+            for (_, batch) in fired {
+                let batch = apply_all(&plan.after, batch).map_err(|source| EngineError::Query {
+                    output: plan.name.clone(),
+                    source,
+                })?;
+                if batch.num_rows() > 0 {
+                    let rows = OutputRows {
+                        batch,
+                        origin: None,
+                    };
+                    self.tell(SinkId(output.0), SinkCommand::Write(rows, Vec::new()))?;
+                }
+            }
+        }
+        let run = &mut self.sources[source.0];
+        run.fired = run.fired.max(Some(watermark));
+        Ok(())
+    }
+
+    /// Fires every open window, at the end of a run that asks for it.
+    pub(super) fn fire_all(&mut self) -> Result<(), EngineError> {
+        for index in 0..self.sources.len() {
+            let source = SourceId(index);
+            let ends = self.windowed(source);
+            let last = ends
+                .filter_map(|(o, _)| self.open.get(&o)?.last_end())
+                .max();
+            if let Some(end) = last {
+                let watermark = Watermark::reaching(end);
+                if let Some(tracker) = &mut self.sources[index].tracker {
+                    tracker.force(watermark);
+                }
+                self.fire(source, watermark)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn window_error(plan: &Plan, output: OutputId, source: WindowError) -> EngineError {
+    EngineError::Window {
+        output: plan.outputs[output.0].name.clone(),
+        source,
+    }
+}
