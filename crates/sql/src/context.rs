@@ -18,9 +18,10 @@ use datafusion_expr::{
 use datafusion_functions::core::expr_ext::FieldAccessor;
 use datafusion_sql::planner::ParserOptions;
 use datafusion_sql::sqlparser::ast::{self, BinaryOperator};
+use floodmark_functions::divide;
 
 use super::catalog::Catalog;
-use super::functions::{FUNCTIONS, divide};
+use super::functions::FUNCTIONS;
 use super::types::{UTC, sql_name, timestamp};
 
 /// The planner's settings: text stays `Utf8`, errors carry places, overflow is an error.

@@ -16,10 +16,10 @@ use datafusion_optimizer::simplify_expressions::{ExprSimplifier, SimplifyExpress
 use datafusion_optimizer::{Analyzer, Optimizer, OptimizerContext};
 use datafusion_sql::planner::{PlannerContext, SqlToRel};
 use datafusion_sql::sqlparser::ast::{self, Query, Statement};
+use floodmark_functions::{timestamp_to_seconds, to_spark_string};
 
 use super::catalog::Catalog;
 use super::context::{CONFIG, Context, parser_options};
-use super::functions::{timestamp_to_seconds, to_spark_string};
 use super::types::timestamp;
 
 /// Plans a query; names in it are known to exist.

@@ -5,15 +5,8 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, TimeUnit};
-
-/// The zone that every instant carries.
-pub const UTC: &str = "UTC";
-
-/// The Arrow type of an instant: microseconds since the epoch, UTC.
-pub fn timestamp() -> DataType {
-    DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into()))
-}
+use arrow::datatypes::{DataType, Field};
+pub use floodmark_functions::{UTC, timestamp};
 
 /// The type in which a column leaves a query, or `None` if no sink can store `ty`.
 ///

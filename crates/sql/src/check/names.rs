@@ -100,14 +100,13 @@ impl Names<'_, '_, '_> {
                 }
                 self.nested += 1;
             }
-            Node::QueryEnd => self.nested -= 1,
+            Node::QueryEnd | Node::ExprEnd(Expr::Lambda(_)) => self.nested -= 1,
             Node::Expr(expr) => {
                 if self.nested == 0 {
                     self.expr(expr);
                 }
                 self.nested += usize::from(matches!(expr, Expr::Lambda(_)));
             }
-            Node::ExprEnd(Expr::Lambda(_)) => self.nested -= 1,
             _ => {}
         }
     }

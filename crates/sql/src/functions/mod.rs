@@ -6,21 +6,12 @@
 //! the same name. What exists in `DataFusion` alone, or differs, is not offered: it would be refused
 //! or, worse, answered differently on the other engine.
 
-mod builtin;
-mod cast;
-mod date_format;
-mod divide;
-mod math;
-mod time;
 pub(super) mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 use datafusion_expr::{AggregateUDF, ScalarUDF};
-
-pub(super) use cast::{timestamp_to_seconds, to_spark_string};
-pub(super) use divide::divide;
 
 /// `DataFusion`'s scalar functions that agree with Spark's of the same name.
 const SHARED: &[&str] = &[
@@ -285,13 +276,7 @@ fn scalars() -> BTreeMap<String, Arc<ScalarUDF>> {
     for hidden in ["shuffle", "spark_cast", "json_tuple"] {
         scalars.remove(hidden);
     }
-    let own = [
-        date_format::functions(),
-        divide::functions(),
-        math::functions(),
-        time::functions(),
-    ];
-    for (name, udf) in own.into_iter().flatten().chain(window::functions()) {
+    for (name, udf) in floodmark_functions::functions().chain(window::functions()) {
         scalars.insert(name.to_owned(), udf);
     }
     scalars

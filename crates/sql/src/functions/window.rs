@@ -10,10 +10,10 @@ use arrow::datatypes::{DataType, TimestampMicrosecondType};
 use datafusion_common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 
-use super::builtin::{Builtin, Literals, column, literal_text};
 use crate::types::{UTC, timestamp};
 use crate::units::EventMicros;
 use crate::window::{WindowSize, window_fields, window_type};
+use floodmark_functions::{Builtin, Literals, column, literal_text};
 
 /// The function's name.
 pub(crate) const NAME: &str = "window";
@@ -21,11 +21,9 @@ pub(crate) const NAME: &str = "window";
 pub(super) fn functions() -> Vec<(&'static str, Arc<ScalarUDF>)> {
     let types = vec![timestamp(), DataType::Utf8];
     vec![
-        Builtin {
-            check,
-            ..Builtin::new(NAME, types, window_type(), eval)
-        }
-        .named(),
+        Builtin::new(NAME, types, window_type(), eval)
+            .checked(check)
+            .named(),
     ]
 }
 

@@ -12,10 +12,7 @@ use super::builtin::{Builtin, column};
 pub(super) fn functions() -> Vec<(&'static str, Arc<ScalarUDF>)> {
     let one =
         |name, eval| Builtin::new(name, vec![DataType::Float64], DataType::Float64, eval).named();
-    let log = Builtin {
-        required: 1,
-        ..Builtin::new("log", vec![DataType::Float64; 2], DataType::Float64, log)
-    };
+    let log = Builtin::new("log", vec![DataType::Float64; 2], DataType::Float64, log).requiring(1);
     vec![
         one("ln", |args| unary(args, |x| (x > 0.0).then(|| x.ln()))),
         one("log10", |args| {

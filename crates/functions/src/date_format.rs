@@ -14,7 +14,7 @@ use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 
 use super::builtin::{Builtin, Literals, column, literal_text};
 use super::time::Civil;
-use crate::types::timestamp;
+use crate::timestamp;
 
 const MONTHS: [&str; 12] = [
     "January",
@@ -43,11 +43,9 @@ const DAYS: [&str; 7] = [
 pub(super) fn functions() -> Vec<(&'static str, Arc<ScalarUDF>)> {
     let types = vec![timestamp(), DataType::Utf8];
     vec![
-        Builtin {
-            check,
-            ..Builtin::new("date_format", types, DataType::Utf8, eval)
-        }
-        .named(),
+        Builtin::new("date_format", types, DataType::Utf8, eval)
+            .checked(check)
+            .named(),
     ]
 }
 

@@ -11,7 +11,7 @@ use datafusion_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF};
 
 use super::builtin::{Builtin, column};
 use super::time::{Civil, seconds};
-use crate::types::timestamp;
+use crate::timestamp;
 
 static DOUBLE: LazyLock<Arc<ScalarUDF>> =
     LazyLock::new(|| to_text("double_to_string", DataType::Float64, double));
@@ -41,7 +41,7 @@ fn to_text(
 }
 
 /// `CAST(expr AS STRING)` for the types of which Spark's text is not Arrow's; `None` for others.
-pub(crate) fn to_spark_string(expr: &Expr, from: &DataType) -> Option<Expr> {
+pub fn to_spark_string(expr: &Expr, from: &DataType) -> Option<Expr> {
     let udf = match from {
         DataType::Float64 => &*DOUBLE,
         DataType::Float32 => &*FLOAT,
@@ -52,7 +52,7 @@ pub(crate) fn to_spark_string(expr: &Expr, from: &DataType) -> Option<Expr> {
 }
 
 /// `CAST(ts AS BIGINT)`: whole seconds since the epoch.
-pub(crate) fn timestamp_to_seconds(expr: Expr) -> Expr {
+pub fn timestamp_to_seconds(expr: Expr) -> Expr {
     SECONDS.call(vec![expr])
 }
 

@@ -12,28 +12,29 @@ use datafusion_expr::{
 };
 
 /// Literal arguments, where they are literals.
-pub(super) type Literals<'a> = &'a [Option<&'a ScalarValue>];
+pub type Literals<'a> = &'a [Option<&'a ScalarValue>];
 
 /// A scalar function. Two of the same name are the same function.
-pub(super) struct Builtin {
-    pub(super) name: &'static str,
-    /// Types the arguments are cast to; fewer arguments than types are allowed down to `required`.
-    pub(super) arguments: Vec<DataType>,
-    pub(super) required: usize,
-    pub(super) returns: DataType,
-    /// Refuses literal arguments that can never work, while the query is planned.
-    pub(super) check: fn(Literals<'_>) -> Result<()>,
-    pub(super) eval: fn(&ScalarFunctionArgs) -> Result<ColumnarValue>,
-    pub(super) signature: Signature,
+pub struct Builtin {
+    name: &'static str,
+    arguments: Vec<DataType>,
+    required: usize,
+    returns: DataType,
+    check: Check,
+    eval: Eval,
+    signature: Signature,
 }
 
+type Check = fn(Literals<'_>) -> Result<()>;
+type Eval = fn(&ScalarFunctionArgs) -> Result<ColumnarValue>;
+
 impl Builtin {
-    /// A function whose arguments are all required and unchecked.
-    pub(super) fn new(
+    /// A function whose arguments, cast to `arguments`, are all required and unchecked.
+    pub fn new(
         name: &'static str,
         arguments: Vec<DataType>,
         returns: DataType,
-        eval: fn(&ScalarFunctionArgs) -> Result<ColumnarValue>,
+        eval: Eval,
     ) -> Self {
         Self {
             name,
@@ -46,8 +47,18 @@ impl Builtin {
         }
     }
 
+    /// Lets arguments be left out down to the first `required`.
+    pub fn requiring(self, required: usize) -> Self {
+        Self { required, ..self }
+    }
+
+    /// Refuses literal arguments that can never work, while the query is planned.
+    pub fn checked(self, check: Check) -> Self {
+        Self { check, ..self }
+    }
+
     /// The function under its name.
-    pub(super) fn named(self) -> (&'static str, Arc<ScalarUDF>) {
+    pub fn named(self) -> (&'static str, Arc<ScalarUDF>) {
         (self.name, Arc::new(ScalarUDF::new_from_impl(self)))
     }
 }
@@ -117,7 +128,7 @@ impl ScalarUDFImpl for Builtin {
 }
 
 /// Argument `index` as a column.
-pub(super) fn column(args: &ScalarFunctionArgs, index: usize) -> Result<arrow::array::ArrayRef> {
+pub fn column(args: &ScalarFunctionArgs, index: usize) -> Result<arrow::array::ArrayRef> {
     let Some(value) = args.args.get(index) else {
         return internal_err!("argument {index} is missing");
     };
@@ -125,7 +136,7 @@ pub(super) fn column(args: &ScalarFunctionArgs, index: usize) -> Result<arrow::a
 }
 
 /// A literal text argument.
-pub(super) fn literal_text(literals: Literals<'_>, index: usize) -> Option<&str> {
+pub fn literal_text(literals: Literals<'_>, index: usize) -> Option<&str> {
     literals
         .get(index)
         .copied()

@@ -19,7 +19,7 @@ pub(super) fn functions() -> Vec<(&'static str, Arc<ScalarUDF>)> {
 }
 
 /// `left / right` over doubles.
-pub(crate) fn divide(left: Expr, right: Expr) -> Expr {
+pub fn divide(left: Expr, right: Expr) -> Expr {
     DIVIDE.call(vec![left, right])
 }
 

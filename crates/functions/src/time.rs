@@ -10,7 +10,7 @@ use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 
 use super::builtin::{Builtin, Literals, column, literal_text};
 use super::date_format::Pattern;
-use crate::types::timestamp;
+use crate::timestamp;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
@@ -35,16 +35,14 @@ pub(super) fn functions() -> Vec<(&'static str, Arc<ScalarUDF>)> {
             seconds,
         )
         .named(),
-        Builtin {
-            required: 1,
-            check: check_from_unixtime,
-            ..Builtin::new(
-                "from_unixtime",
-                text_pattern(),
-                DataType::Utf8,
-                from_unixtime,
-            )
-        }
+        Builtin::new(
+            "from_unixtime",
+            text_pattern(),
+            DataType::Utf8,
+            from_unixtime,
+        )
+        .requiring(1)
+        .checked(check_from_unixtime)
         .named(),
     ]
 }
