@@ -137,6 +137,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let plan = Plan::new(args, jiff::Timestamp::now()).map_err(Failure::Usage)?;
     let stop = StopFlag::install();
     let mut target = Target::open(args, &plan)?;
+    // Event time begins when events do: connecting has taken a while.
+    let plan = Plan::new(args, jiff::Timestamp::now()).map_err(Failure::Usage)?;
     let started = Instant::now();
     let (tally, ending) = drive(&plan, &mut target, &stop, started)?;
     if ending == Ending::ReaderGone {
