@@ -119,3 +119,67 @@ pub fn decode_batches(mut bytes: &[u8]) -> Result<Vec<RecordBatch>, CodecError> 
     }
     Ok(batches)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
+    use proptest::prelude::*;
+
+    use super::super::manifest::tests::any_manifest;
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_manifest_comes_back_as_it_was(manifest in any_manifest()) {
+            let bytes = encode_manifest(&manifest).unwrap();
+            prop_assert_eq!(decode_manifest(&bytes).unwrap(), manifest);
+        }
+
+        #[test]
+        fn a_manifest_with_any_bit_flipped_or_cut_anywhere_is_refused(
+            manifest in any_manifest(),
+            at in any::<prop::sample::Index>(),
+            bit in 0..8_u8,
+        ) {
+            let mut bytes = encode_manifest(&manifest).unwrap();
+            let at = at.index(bytes.len());
+            prop_assert!(decode_manifest(&bytes[..at]).is_err());
+            bytes[at] ^= 1 << bit;
+            prop_assert!(decode_manifest(&bytes).is_err(), "byte {}", at);
+        }
+
+        #[test]
+        fn any_bytes_are_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert!(decode_manifest(&bytes).is_err());
+            let _ = decode_batches(&bytes);
+        }
+
+        #[test]
+        fn damaged_batches_never_panic(
+            numbers in prop::collection::vec(any::<i64>(), 0..50),
+            at in any::<prop::sample::Index>(),
+            value in any::<u8>(),
+        ) {
+            let text: ArrayRef = Arc::new(StringArray::from_iter_values(numbers.iter().map(i64::to_string)));
+            let numbers: ArrayRef = Arc::new(Int64Array::from(numbers));
+            let batch = RecordBatch::try_from_iter([("n", numbers), ("t", text)]).unwrap();
+            let mut bytes = encode_batches([&batch, &batch]).unwrap();
+            prop_assert_eq!(decode_batches(&bytes).unwrap(), vec![batch.clone(), batch]);
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+            let _ = decode_batches(&bytes);
+            let _ = decode_batches(&bytes[..at]);
+        }
+    }
+
+    #[test]
+    fn a_newer_format_is_told_from_damage() {
+        let bytes = b"floodmark-checkpoint 2 crc32=00000000 bytes=0\n";
+        assert!(matches!(
+            decode_manifest(bytes),
+            Err(CodecError::Newer { found: 2 })
+        ));
+    }
+}

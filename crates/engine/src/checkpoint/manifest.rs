@@ -146,3 +146,101 @@ impl Manifest {
         Ok(())
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ledger::OutputLedger;
+
+    /// Manifests with all of their parts.
+    pub(in crate::checkpoint) fn any_manifest() -> impl Strategy<Value = Manifest> {
+        let partition = (any::<i64>(), prop::option::of(any::<i64>())).prop_map(|(next, mark)| {
+            PartitionState {
+                name: "topic".to_owned(),
+                next: Offset(next),
+                watermark: mark.map(Watermark),
+            }
+        });
+        let partitions =
+            prop::collection::btree_map(any::<i32>().prop_map(Partition), partition, 0..4);
+        let starts = prop::collection::btree_set(any::<i64>(), 0..4);
+        (partitions, starts, any::<u32>(), any::<bool>(), ".{0,9}").prop_map(
+            |(partitions, starts, read, carries, text)| {
+                let chunk = |batch| ChunkRef {
+                    file: "state/w".to_owned(),
+                    batch,
+                };
+                let open: BTreeMap<_, _> = starts
+                    .into_iter()
+                    .enumerate()
+                    .map(|(i, s)| (EventMicros(s), vec![chunk(i)]))
+                    .collect();
+                let mut files = BTreeMap::new();
+                let file = StateFile {
+                    bytes: 7,
+                    crc32: read,
+                };
+                if !open.is_empty() {
+                    files.insert("state/w".to_owned(), file.clone());
+                }
+                if carries {
+                    files.insert("state/c".to_owned(), file);
+                }
+                let taken = OutputLedger {
+                    taken: u64::from(read),
+                    filtered: 0,
+                    late: 0,
+                };
+                let source = SourceState {
+                    origin: text.clone(),
+                    partitions,
+                    fired: None,
+                    ledger: Ledger {
+                        read: u64::from(read),
+                        outputs: [("w".to_owned(), taken)].into(),
+                        ..Ledger::default()
+                    },
+                };
+                let window = WindowState {
+                    fingerprint: text.clone(),
+                    open,
+                };
+                let sink = SinkState {
+                    epoch: Epoch(3),
+                    work: serde_json::json!([text]),
+                    carried: carries.then(|| "state/c".to_owned()),
+                    committed: Committed::default(),
+                };
+                Manifest {
+                    pipeline: text.clone(),
+                    epoch: Epoch(u64::from(read)),
+                    generation: Generation(1),
+                    instance: text.clone(),
+                    lineage: text,
+                    created_ms: 0,
+                    version: "1".to_owned(),
+                    sources: [("s".to_owned(), source)].into(),
+                    windows: [("w".to_owned(), window)].into(),
+                    sinks: [("w".to_owned(), sink)].into(),
+                    files,
+                }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_file_that_is_not_listed_or_not_referred_to_is_found(manifest in any_manifest()) {
+            prop_assert_eq!(manifest.check(), Ok(()));
+            let mut more = manifest.clone();
+            more.files.insert("state/other".to_owned(), StateFile { bytes: 0, crc32: 0 });
+            prop_assert!(more.check().is_err());
+            let mut less = manifest;
+            if less.files.pop_first().is_some() {
+                prop_assert!(less.check().is_err());
+            }
+        }
+    }
+}

@@ -249,7 +249,7 @@ fn account_for_outputs(ledger: &mut Ledger, parts: &Parts, source: SourceId) {
         .filter(|output| output.source == source);
     let names: Vec<&String> = mine.map(|output| &output.name).collect();
     ledger.outputs.retain(|name, _| names.contains(&name));
-    let before = ledger.read - ledger.bad - ledger.null_time;
+    let before = ledger.read.saturating_sub(ledger.bad + ledger.null_time);
     for name in names {
         ledger.outputs.entry(name.clone()).or_insert(OutputLedger {
             taken: 0,

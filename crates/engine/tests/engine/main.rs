@@ -4,6 +4,7 @@
 //! Only the topic and the tables are in memory, so that a case takes milliseconds and thousands of
 //! interleavings are seen.
 
+mod aggregates;
 mod main_job;
 mod model;
 mod recovery;

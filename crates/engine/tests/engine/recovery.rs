@@ -119,6 +119,30 @@ fn a_damaged_checkpoint_is_refused_with_what_to_do() {
 }
 
 #[test]
+fn a_run_that_ends_as_asked_leaves_a_checkpoint_without_work() {
+    let rig = Rig::new(1, 1, 64);
+    append(&rig, &reading(5));
+    rig.finish();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    let newest = runtime.block_on(async {
+        let mut manifests = rig.store.list("manifest").await.expect("lists");
+        manifests.sort_by(|a, b| a.name.cmp(&b.name));
+        let name = &manifests.last().expect("a manifest").name;
+        rig.store.get(name).await.expect("reads").expect("is there")
+    });
+    let manifest = floodmark_engine::checkpoint::decode_manifest(&newest).expect("sound");
+    assert!(manifest.sinks.len() == 4, "{manifest:?}");
+    for (name, sink) in &manifest.sinks {
+        assert!(
+            sink.work.is_null() && sink.carried.is_none(),
+            "{name}: {sink:?}"
+        );
+    }
+}
+
+#[test]
 fn a_partition_that_appears_is_read_from_its_start() {
     let rig = Rig::new(1, 1, 64);
     append(&rig, &reading(5));
