@@ -106,6 +106,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         .join()
         .map_err(|_| anyhow::anyhow!("the coordinator panicked; please report it"))?;
     let status = board.read();
+    live.show(&status);
     live.finish();
     let summary = report::Report::new(&name, &status, started.elapsed(), usage());
     if let Some(path) = &args.report {

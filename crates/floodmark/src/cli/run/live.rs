@@ -35,7 +35,7 @@ impl Screen {
     pub(super) fn start(self, pipeline: &str) -> Live {
         Live {
             bars: self.bars,
-            lines: Vec::new(),
+            view: None,
             pipeline: pipeline.to_owned(),
             shown: Instant::now(),
             rate: Rate {
@@ -51,7 +51,8 @@ impl Screen {
 /// The live status of one run.
 pub(super) struct Live {
     bars: Option<MultiProgress>,
-    lines: Vec<ProgressBar>,
+    /// All lines are one bar's message, so that they are always of one moment.
+    view: Option<ProgressBar>,
     pipeline: String,
     shown: Instant,
     rate: Rate,
@@ -90,8 +91,8 @@ impl Live {
 
     /// Leaves the last lines standing.
     pub(super) fn finish(&self) {
-        for line in &self.lines {
-            line.abandon();
+        if let Some(view) = &self.view {
+            view.abandon();
         }
     }
 
@@ -110,15 +111,13 @@ impl Live {
 
     fn draw(&mut self, lines: &[String]) {
         let Some(bars) = &self.bars else { return };
-        while self.lines.len() < lines.len() {
+        let view = self.view.get_or_insert_with(|| {
             let style = ProgressStyle::with_template("{msg}");
-            let line = ProgressBar::new_spinner();
-            line.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-            self.lines.push(bars.add(line));
-        }
-        for (bar, line) in self.lines.iter().zip(lines) {
-            bar.set_message(line.clone());
-        }
+            let view = ProgressBar::new_spinner();
+            view.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+            bars.add(view)
+        });
+        view.set_message(lines.join("\n"));
     }
 
     fn log(&self, status: &Status) {
@@ -198,8 +197,10 @@ impl Live {
             checkpoint.generation,
             bytes(status.state_bytes as u64)
         ));
-        let hint = "Ctrl-C drains, checkpoints and ends";
-        lines.push(format!("  {}", self.note.as_deref().unwrap_or(hint)));
+        if status.phase != Phase::Finished {
+            let hint = "Ctrl-C drains, checkpoints and ends";
+            lines.push(format!("  {}", self.note.as_deref().unwrap_or(hint)));
+        }
         lines
     }
 }
