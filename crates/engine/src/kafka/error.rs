@@ -261,10 +261,18 @@ pub(crate) fn describe(code: RDKafkaErrorCode) -> String {
 
 /// The error of a client that could not even be made: a property is wrong.
 pub(crate) fn create_failed(attempted: String, error: &KafkaError) -> KafkaTrouble {
+    let reason = without_values(error);
+    // librdkafka's words for a security protocol that it was built without.
+    let hint = if reason.contains("OpenSSL not available") {
+        "This build has no TLS to Kafka: build floodmark with `--features ssl`, which needs \
+         OpenSSL's headers (libssl-dev)"
+    } else {
+        "Check the names and values under the table's `kafka` properties"
+    };
     KafkaTrouble::Misconfigured {
         attempted,
-        reason: without_values(error),
-        hint: "Check the names and values under the table's `kafka` properties".to_owned(),
+        reason,
+        hint: hint.to_owned(),
     }
 }
 
