@@ -4,8 +4,11 @@
 //! go to Kafka ahead of checkpoints, window results and late rows go with them, and so do files.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use floodmark_pipeline::{KafkaSink, Pipeline, Sink as SinkSpec, SourceKind};
+use floodmark_pipeline::{
+    DEFAULT_ROLL_INTERVAL, KafkaSink, Pipeline, Sink as SinkSpec, SourceKind,
+};
 use tokio::runtime::Handle;
 
 use crate::checkpoint::CheckpointStore;
@@ -113,6 +116,8 @@ struct Wanted<'a> {
     /// Whether its rows depend on the records alone, so that they may go ahead of checkpoints.
     ahead: bool,
     shape: RecordShape,
+    /// How long its small files span checkpoints if the pipeline file does not say.
+    roll_interval: Duration,
     schema: arrow::datatypes::SchemaRef,
     partition_by: Vec<(String, Arc<dyn datafusion_physical_expr::PhysicalExpr>)>,
     sources: Vec<SourceId>,
@@ -130,6 +135,7 @@ impl SinkFactory for Sinks {
                 spec: &pipeline.dead_letter.as_ref().ok_or_else(unplanned)?.sink,
                 ahead: true,
                 shape: RecordShape::DeadLetter,
+                roll_interval: Duration::ZERO,
                 schema: crate::dead_letter::schema(),
                 partition_by: Vec::new(),
                 sources: all_sources,
@@ -142,6 +148,7 @@ impl SinkFactory for Sinks {
                     key: None,
                     headers: Vec::new(),
                 },
+                roll_interval: Duration::ZERO,
                 schema: crate::late::schema(),
                 partition_by: Vec::new(),
                 sources: all_sources,
@@ -163,10 +170,17 @@ fn unplanned() -> SinkError {
 }
 
 fn output<'a>(spec: &'a floodmark_pipeline::Output, plan: &OutputPlan) -> Wanted<'a> {
+    let stateless = matches!(plan.kind, OutputKind::Stateless);
     Wanted {
         name: &spec.name,
         spec: &spec.sink,
-        ahead: matches!(plan.kind, OutputKind::Stateless),
+        ahead: stateless,
+        // Windows fire in bursts: waiting longer would not make their files larger.
+        roll_interval: if stateless {
+            DEFAULT_ROLL_INTERVAL
+        } else {
+            Duration::ZERO
+        },
         shape: RecordShape::Json {
             key: plan.key.clone(),
             headers: plan.headers.clone(),
@@ -188,6 +202,7 @@ impl Sinks {
             pipeline: &self.pipeline.name,
             output: wanted.name,
             sink: spec,
+            roll_interval: spec.roll_interval.unwrap_or(wanted.roll_interval),
             schema: wanted.schema,
             partition_by: wanted.partition_by,
             generation: run.generation,

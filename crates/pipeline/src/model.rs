@@ -281,9 +281,13 @@ pub struct ParquetSink {
     pub row_group_rows: usize,
     /// A file is closed when it has grown to this many bytes.
     pub target_file_bytes: u64,
-    /// A file that is smaller may span checkpoints until it is this old.
-    pub roll_interval: Duration,
+    /// A file that is smaller may span checkpoints until it is this old; `None` is at once for
+    /// rows that come in bursts (window results) and [`DEFAULT_ROLL_INTERVAL`] for others.
+    pub roll_interval: Option<Duration>,
 }
+
+/// How long a file of rows that come one by one may span checkpoints if the file does not say.
+pub const DEFAULT_ROLL_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Parquet compression codec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -340,9 +340,11 @@ pub(crate) struct RawParquetSink {
     #[serde(default)]
     #[schemars(schema_with = "schema::size", extend("default" = DEFAULT_TARGET_FILE_SIZE))]
     pub(crate) target_file_size: Field<Text>,
-    /// A smaller file may stay open, unseen, over checkpoints until it is this old.
+    /// A smaller file may stay open, unseen, over checkpoints until it is this old. By default
+    /// files of window results, late rows and dead letters are closed at each checkpoint, others
+    /// when they are a minute old.
     #[serde(default)]
-    #[schemars(schema_with = "schema::duration", extend("default" = DEFAULT_ROLL_INTERVAL))]
+    #[schemars(schema_with = "schema::duration")]
     pub(crate) roll_interval: Field<Text>,
 }
 
@@ -475,7 +477,6 @@ pub(crate) const DEFAULT_IDLE_AFTER: &str = "30 seconds";
 pub(crate) const DEFAULT_MAX_FUTURE: &str = "5 minutes";
 pub(crate) const DEFAULT_ROW_GROUP_ROWS: usize = 262_144;
 pub(crate) const DEFAULT_TARGET_FILE_SIZE: &str = "128 MB";
-pub(crate) const DEFAULT_ROLL_INTERVAL: &str = "1 minute";
 pub(crate) const DEFAULT_COMMIT_INTERVAL: &str = "50 ms";
 pub(crate) const DEFAULT_CHECKPOINT_INTERVAL: &str = "10 seconds";
 pub(crate) const DEFAULT_RETAIN: usize = 3;

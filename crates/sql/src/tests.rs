@@ -118,7 +118,7 @@ fn parquet(query: &str, partition_by: &[(&str, &str)]) -> Output {
         compression: Compression::Zstd,
         row_group_rows: 1_000,
         target_file_bytes: 1_000,
-        roll_interval: Duration::from_mins(1),
+        roll_interval: None,
     };
     Output {
         sink: Sink::Parquet(sink),

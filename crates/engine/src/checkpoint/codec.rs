@@ -9,7 +9,7 @@ use arrow::error::ArrowError;
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
 
-use super::manifest::Manifest;
+use super::manifest::{Manifest, StateFile};
 
 /// Version of the manifest format that this build writes; it reads no newer one.
 const FORMAT: u32 = 1;
@@ -82,10 +82,11 @@ pub fn decode_manifest(bytes: &[u8]) -> Result<Manifest, CodecError> {
     Ok(manifest)
 }
 
-/// Encodes batches, whose schemas may differ, as the content of a state file.
+/// Encodes batches, whose schemas may differ, as the content of a state file; what comes beside it
+/// goes into the manifest.
 pub fn encode_batches<'a>(
     batches: impl IntoIterator<Item = &'a RecordBatch>,
-) -> Result<Vec<u8>, ArrowError> {
+) -> Result<(Vec<u8>, StateFile), ArrowError> {
     let mut bytes = Vec::new();
     for batch in batches {
         let mut stream = Vec::new();
@@ -96,25 +97,38 @@ pub fn encode_batches<'a>(
         bytes.extend_from_slice(&(stream.len() as u64).to_le_bytes());
         bytes.extend_from_slice(&stream);
     }
-    Ok(bytes)
+    let file = StateFile {
+        bytes: bytes.len() as u64,
+        crc32: crc32fast::hash(&bytes),
+    };
+    Ok((bytes, file))
 }
 
-/// Decodes the content of a state file. The caller has checked its CRC.
-pub fn decode_batches(mut bytes: &[u8]) -> Result<Vec<RecordBatch>, CodecError> {
-    let damaged = |e: ArrowError| CodecError::Damaged(e.to_string());
+/// Decodes the content of a state file. Bytes that are not those that `expected` was made of are
+/// refused before anything looks into them: the IPC reader trusts what it is given.
+pub fn decode_batches(
+    mut bytes: &[u8],
+    expected: &StateFile,
+) -> Result<Vec<RecordBatch>, CodecError> {
+    let damaged = |what: &str| CodecError::Damaged(what.to_owned());
+    if bytes.len() as u64 != expected.bytes || crc32fast::hash(bytes) != expected.crc32 {
+        return Err(damaged(
+            "its length or checksum is not what the manifest says",
+        ));
+    }
+    let unread = |error: ArrowError| CodecError::Damaged(error.to_string());
     let mut batches = Vec::new();
     while !bytes.is_empty() {
-        let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
-            return Err(CodecError::Damaged("cut in a length".to_owned()));
-        };
+        let (length, rest) = bytes
+            .split_first_chunk::<8>()
+            .ok_or_else(|| damaged("cut in a length"))?;
         let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
-        if length > rest.len() {
-            return Err(CodecError::Damaged("cut in a batch".to_owned()));
-        }
-        let (stream, rest) = rest.split_at(length);
-        let mut reader = StreamReader::try_new(stream, None).map_err(damaged)?;
-        let batch = reader.next().transpose().map_err(damaged)?;
-        batches.push(batch.ok_or_else(|| CodecError::Damaged("an empty stream".to_owned()))?);
+        let (stream, rest) = rest
+            .split_at_checked(length)
+            .ok_or_else(|| damaged("cut in a batch"))?;
+        let mut reader = StreamReader::try_new(stream, None).map_err(unread)?;
+        let batch = reader.next().transpose().map_err(unread)?;
+        batches.push(batch.ok_or_else(|| damaged("an empty stream"))?);
         bytes = rest;
     }
     Ok(batches)
@@ -153,24 +167,26 @@ mod tests {
         #[test]
         fn any_bytes_are_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             prop_assert!(decode_manifest(&bytes).is_err());
-            let _ = decode_batches(&bytes);
+            let other = StateFile { bytes: bytes.len() as u64, crc32: !crc32fast::hash(&bytes) };
+            prop_assert!(decode_batches(&bytes, &other).is_err());
         }
 
         #[test]
-        fn damaged_batches_never_panic(
+        fn batches_come_back_as_they_were_and_damaged_ones_not_at_all(
             numbers in prop::collection::vec(any::<i64>(), 0..50),
             at in any::<prop::sample::Index>(),
-            value in any::<u8>(),
+            bit in 0..8_u8,
         ) {
             let text: ArrayRef = Arc::new(StringArray::from_iter_values(numbers.iter().map(i64::to_string)));
             let numbers: ArrayRef = Arc::new(Int64Array::from(numbers));
-            let batch = RecordBatch::try_from_iter([("n", numbers), ("t", text)]).unwrap();
-            let mut bytes = encode_batches([&batch, &batch]).unwrap();
-            prop_assert_eq!(decode_batches(&bytes).unwrap(), vec![batch.clone(), batch]);
+            let one = RecordBatch::try_from_iter([("n", numbers)]).unwrap();
+            let other = RecordBatch::try_from_iter([("t", text)]).unwrap();
+            let (mut bytes, file) = encode_batches([&one, &other]).unwrap();
+            prop_assert_eq!(decode_batches(&bytes, &file).unwrap(), vec![one, other]);
             let at = at.index(bytes.len());
-            bytes[at] = value;
-            let _ = decode_batches(&bytes);
-            let _ = decode_batches(&bytes[..at]);
+            prop_assert!(decode_batches(&bytes[..at], &file).is_err());
+            bytes[at] ^= 1 << bit;
+            prop_assert!(decode_batches(&bytes, &file).is_err());
         }
     }
 

@@ -160,15 +160,10 @@ impl CheckpointStore {
                 name: name.to_owned(),
             });
         };
-        let unusable = |source| CheckpointError::Unusable {
+        decode_batches(&bytes, expected).map_err(|source| CheckpointError::Unusable {
             name: name.to_owned(),
             source,
-        };
-        if bytes.len() as u64 != expected.bytes || crc32fast::hash(&bytes) != expected.crc32 {
-            let what = "its length or checksum is not what the manifest says".to_owned();
-            return Err(unusable(CodecError::Damaged(what)));
-        }
-        decode_batches(&bytes).map_err(unusable)
+        })
     }
 
     /// Deletes checkpoints that are not kept any more, and state files that no kept one refers

@@ -125,12 +125,8 @@ impl Frozen {
     ) -> Result<(Manifest, Stored), CheckpointError> {
         let mut written = Vec::new();
         for (name, batches) in &self.states {
-            let bytes = encode_batches(batches)
+            let (bytes, file) = encode_batches(batches)
                 .map_err(|error| CheckpointError::Invariant(error.to_string()))?;
-            let file = StateFile {
-                bytes: bytes.len() as u64,
-                crc32: crc32fast::hash(&bytes),
-            };
             self.manifest.files.insert(name.clone(), file);
             written.push((name.clone(), Bytes::from(bytes)));
         }

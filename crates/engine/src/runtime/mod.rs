@@ -30,6 +30,7 @@
 mod barrier;
 mod coordinator;
 mod error;
+mod journey;
 mod lane;
 mod message;
 mod monitor;

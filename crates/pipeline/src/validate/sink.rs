@@ -4,9 +4,8 @@ use crate::diagnostic::Diagnostic;
 use crate::field::Field;
 use crate::node::{Key, Text};
 use crate::raw::{
-    DEFAULT_COMMIT_INTERVAL, DEFAULT_PARTITIONS, DEFAULT_ROLL_INTERVAL, DEFAULT_ROW_GROUP_ROWS,
-    DEFAULT_TARGET_FILE_SIZE, RawCompression, RawKafkaSink, RawParquetSink, RawPipeline,
-    RawSideSink, RawSink,
+    DEFAULT_COMMIT_INTERVAL, DEFAULT_PARTITIONS, DEFAULT_ROW_GROUP_ROWS, DEFAULT_TARGET_FILE_SIZE,
+    RawCompression, RawKafkaSink, RawParquetSink, RawPipeline, RawSideSink, RawSink,
 };
 use crate::{Compression, KafkaCluster, KafkaSink, ParquetSink, Pipeline, Sink, SourceKind, Span};
 
@@ -54,7 +53,10 @@ impl Validator<'_> {
         let location = self.location(what, &raw.path);
         let partition_by = self.expressions(&raw.partition_by);
         let target_file_bytes = self.size(&raw.target_file_size, DEFAULT_TARGET_FILE_SIZE);
-        let roll_interval = self.positive(&raw.roll_interval, DEFAULT_ROLL_INTERVAL);
+        let roll_interval = match &raw.roll_interval {
+            Field::Absent => Some(None),
+            given => self.duration(given, "0 seconds").map(Some),
+        };
         self.partition_names(raw);
         Some(Sink::Parquet(ParquetSink {
             location: location?,

@@ -63,6 +63,8 @@ pub struct ParquetOptions<'a> {
     pub output: &'a str,
     /// Its sink in the pipeline file.
     pub sink: &'a floodmark_pipeline::ParquetSink,
+    /// How long a small file may span checkpoints.
+    pub roll_interval: Duration,
     /// Schema of its rows.
     pub schema: SchemaRef,
     /// Partition columns and their expressions over these rows.
@@ -160,7 +162,7 @@ impl ParquetSink {
         let limits = Limits {
             row_group_rows: sink.row_group_rows.max(1),
             target_file_bytes: sink.target_file_bytes,
-            roll_interval_ms: i64::try_from(sink.roll_interval.as_millis()).unwrap_or(i64::MAX),
+            roll_interval_ms: i64::try_from(options.roll_interval.as_millis()).unwrap_or(i64::MAX),
             held_bytes: MAX_HELD_BYTES,
             open_files: MAX_OPEN_FILES,
         };

@@ -45,7 +45,7 @@ impl World {
             compression: Compression::Zstd,
             row_group_rows: 1000,
             target_file_bytes: 1 << 30,
-            roll_interval: Duration::ZERO,
+            roll_interval: Some(Duration::ZERO),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -72,6 +72,7 @@ impl World {
             pipeline: "p",
             output: "o",
             sink: &self.config,
+            roll_interval: self.config.roll_interval.unwrap_or_default(),
             schema,
             partition_by: by,
             generation: Generation(self.generation),
@@ -266,7 +267,7 @@ fn a_crash_at_any_step_is_repaired_to_rows_exactly_once() {
 #[test]
 fn young_rows_are_carried_over_a_crash_until_their_file_is_due() {
     let mut world = World::new();
-    world.config.roll_interval = Duration::from_mins(1);
+    world.config.roll_interval = Some(Duration::from_mins(1));
     let mut sink = world.open();
     write(&mut sink, 0..100, 2);
     let first = stored(&sink.pre_commit(Epoch(1), false).expect("pre-committed"));
@@ -309,7 +310,7 @@ fn young_rows_are_carried_over_a_crash_until_their_file_is_due() {
 #[test]
 fn the_last_epoch_closes_young_files_too() {
     let mut world = World::new();
-    world.config.roll_interval = Duration::from_mins(1);
+    world.config.roll_interval = Some(Duration::from_mins(1));
     let mut sink = world.open();
     write(&mut sink, 0..100, 2);
     assert!(
@@ -555,7 +556,7 @@ proptest! {
         group in 1..400_usize,
     ) {
         let mut world = World::new();
-        world.config.roll_interval = Duration::from_secs(roll);
+        world.config.roll_interval = Some(Duration::from_secs(roll));
         world.config.target_file_bytes = target;
         world.config.row_group_rows = group;
         let mut sink = world.open();
