@@ -242,7 +242,7 @@ def test_an_unbalanced_ledger_is_found(model, path, finding):
         (b'{"device_id":null,"ts":"2025-08-17T12:00:00Z"}', False),
         (b'{"device_id":"A","ts":"yesterday"}', False),
         (b'{"device_id":"A","ts":"2025-08-17T12:00:00Z","temperature_c":"hot"}', False),
-        (b'{"device_id":"A","ts":"2025-08-17T12:00:00Z","status":7}', False),
+        (b'{"device_id":"A","ts":"2025-08-17T12:00:00Z","status":7}', True),
         (b'{"device_id":"A","ts":"2025-08-17T12:00:00Z"', False),
     ],
 )
