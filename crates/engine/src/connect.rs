@@ -28,10 +28,11 @@ use crate::storage::Store;
 use crate::units::SourceId;
 use floodmark_sql::{OutputKind, OutputPlan, Plan};
 
-/// Name under which dead letters appear in transactional ids, groups and file metadata.
-const DEAD_LETTER: &str = "dead-letter";
+/// Name under which dead letters appear in transactional ids, groups and file metadata; no output
+/// can be called that.
+const DEAD_LETTER: &str = ":dead-letter";
 /// The same for late rows.
-const LATE: &str = "late";
+const LATE: &str = ":late";
 
 /// Connects sources and the checkpoint store; sinks are opened later, by the run. `ends` says that
 /// the run ends when it has caught up.

@@ -74,6 +74,9 @@ pub struct WindowState {
     pub fingerprint: String,
     /// Chunks, by window start.
     pub open: BTreeMap<EventMicros, Vec<ChunkRef>>,
+    /// Starts of windows that were closed by request although the watermark may not follow them:
+    /// only rows too far in the future had opened them. Their rows are late.
+    pub closed: BTreeSet<EventMicros>,
 }
 
 /// A batch in a state file.
@@ -206,6 +209,7 @@ pub(super) mod tests {
                 let window = WindowState {
                     fingerprint: text.clone(),
                     open,
+                    closed: [EventMicros(9)].into(),
                 };
                 let sink = SinkState {
                     epoch: Epoch(3),

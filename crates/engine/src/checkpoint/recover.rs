@@ -114,6 +114,7 @@ mod tests {
         let window = WindowState {
             fingerprint: "f1".into(),
             open: BTreeMap::new(),
+            closed: std::collections::BTreeSet::new(),
         };
         let sink = SinkState {
             epoch: Epoch(7),

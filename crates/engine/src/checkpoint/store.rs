@@ -101,8 +101,14 @@ impl CheckpointStore {
         let manifest = self.read(*newest).await?;
         let older = epochs.iter().rev().skip(1).take(self.retain);
         for epoch in older {
-            let files = self.read(*epoch).await?.files.into_keys().collect();
-            self.kept.insert(*epoch, files);
+            // Nothing depends on an older one; a running instance may be deleting it.
+            match self.read(*epoch).await {
+                Ok(older) => {
+                    self.kept.insert(*epoch, older.files.into_keys().collect());
+                }
+                Err(CheckpointError::Missing { .. }) => {}
+                Err(error) => tracing::warn!(%error, "an older checkpoint cannot be read"),
+            }
         }
         self.kept
             .insert(*newest, manifest.files.keys().cloned().collect());
@@ -141,12 +147,27 @@ impl CheckpointStore {
         let name = manifest_name(manifest.epoch);
         match self.store.put_new(&name, Bytes::from(bytes)).await? {
             PutNew::Exists => Ok(Stored::Taken),
+            PutNew::Created if self.is_overtaken(manifest.epoch).await? => {
+                self.store.delete(&name).await?;
+                Ok(Stored::Taken)
+            }
             PutNew::Created => {
                 self.kept
                     .insert(manifest.epoch, manifest.files.keys().cloned().collect());
                 Ok(Stored::Ours)
             }
         }
+    }
+
+    /// Whether a later epoch has a manifest. An instance that slept long enough finds its epoch
+    /// free again, its successor's manifest of it having been deleted as old; the successor's
+    /// newest one is always there.
+    async fn is_overtaken(&self, epoch: Epoch) -> Result<bool, StorageError> {
+        Ok(self
+            .manifests()
+            .await?
+            .into_iter()
+            .any(|other| other > epoch))
     }
 
     /// Reads a state file.

@@ -75,6 +75,7 @@ impl Frozen {
         let mut state = WindowState {
             fingerprint: fingerprint.to_owned(),
             open: BTreeMap::new(),
+            closed: open.closed().clone(),
         };
         for (start, chunks) in open.windows_mut() {
             let refs = chunks.iter_mut().map(|chunk| {

@@ -27,7 +27,7 @@ use super::status::{Phase, Status, StatusBoard};
 use super::{RunOptions, StopSignal};
 use crate::checkpoint::{CheckpointStore, ChunkRef, Manifest, StateFile};
 use crate::clock::Clock;
-use crate::sink::Committed;
+use crate::sink::{Committed, SinkError};
 use crate::units::{Epoch, Generation, OutputId, Partition};
 use crate::watermark::{Watermark, WatermarkTracker};
 use crate::window::OpenWindows;
@@ -37,6 +37,13 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// A worker that has not polled for this long waits for a sink: its partitions cannot deliver.
 const BLOCKED_AFTER: Duration = Duration::from_secs(1);
+
+/// A partition that stood at its end this long ago could deliver: records that arrive one by one
+/// take it away from its end for a moment each.
+const AT_END_FOR: Duration = Duration::from_secs(1);
+
+/// Time between tries to find out where a new partition starts.
+const NEW_PARTITION_RETRY: Duration = Duration::from_secs(5);
 
 /// Time between posted statuses.
 const STATUS_EVERY: Duration = Duration::from_millis(100);
@@ -84,6 +91,7 @@ pub fn run(
         posted: Duration::ZERO,
     };
     let outcome = coordinator.serve(stop, board);
+    let outcome = outcome.map_err(|error| coordinator.blame(error));
     let status = coordinator.status();
     board.post(status.clone());
     drop(coordinator);
@@ -113,6 +121,10 @@ pub(super) struct SourceRun {
     /// Windows that end at or before this have fired.
     pub(super) fired: Option<Watermark>,
     closing: Option<Closing>,
+    /// When each partition was last seen at its end.
+    at_end: BTreeMap<Partition, Duration>,
+    /// No earlier than this are new partitions asked for again.
+    ask_again: Duration,
     /// The worker that reads a partition.
     pub(super) owners: BTreeMap<Partition, WorkerId>,
 }
@@ -178,6 +190,8 @@ impl SourceRun {
             fired: restored.fired,
             tracker,
             closing: None,
+            at_end: BTreeMap::new(),
+            ask_again: Duration::ZERO,
             owners: BTreeMap::new(),
             started,
         }
@@ -274,7 +288,7 @@ impl Coordinator {
             .map(|worker| lock(&worker.view).clone())
             .collect();
         if self.phase == Phase::Running {
-            self.read_new_partitions()?;
+            self.read_new_partitions(now);
             self.advance_watermarks(&views, now);
             let caught_up = self.options.until_caught_up && self.has_caught_up(&views);
             if stop.is_stopped() || caught_up {
@@ -321,17 +335,24 @@ impl Coordinator {
         })
     }
 
-    fn read_new_partitions(&mut self) -> Result<(), EngineError> {
+    fn read_new_partitions(&mut self, now: Duration) {
         for source in &mut self.sources {
             let exist = lock(&source.started.health).partitions.clone();
             let new: Vec<Partition> = exist
                 .into_iter()
                 .filter(|p| !source.owners.contains_key(p))
                 .collect();
-            if new.is_empty() {
+            if new.is_empty() || now < source.ask_again {
                 continue;
             }
-            let positions = source.started.connector.start_of_new(&new)?;
+            let positions = match source.started.connector.start_of_new(&new) {
+                Ok(positions) => positions,
+                Err(error) => {
+                    tracing::warn!(source = source.started.name, %error, "new partitions wait");
+                    source.ask_again = now + NEW_PARTITION_RETRY;
+                    continue;
+                }
+            };
             for (partition, next) in positions {
                 let load = |id: usize| source.owners.values().filter(|w| w.0 == id).count();
                 let least = (0..self.workers.len())
@@ -351,7 +372,35 @@ impl Coordinator {
                 order(&self.workers[least], command);
             }
         }
-        Ok(())
+    }
+
+    /// Tells a sink that another instance has fenced from one whose server has given up on its
+    /// transaction: taking over always begins with the checkpoint.
+    fn blame(&mut self, error: EngineError) -> EngineError {
+        let EngineError::Sink {
+            sink,
+            source: SinkError::Fenced { attempted },
+        } = error
+        else {
+            return error;
+        };
+        let ours = self.checkpoint.generation;
+        let newest = self
+            .checkpoint
+            .store
+            .as_mut()
+            .map(|store| self.tokio.block_on(store.newest()));
+        let source = match newest {
+            Some(Ok(Some(newest))) if newest.generation == ours => SinkError::Failed {
+                attempted,
+                reason:
+                    "the broker has given up on this instance's transaction, which took longer \
+                         than its timeout; no other instance has taken over, a restart goes on"
+                        .to_owned(),
+            },
+            _ => SinkError::Fenced { attempted },
+        };
+        EngineError::Sink { sink, source }
     }
 
     fn tell(&self, sink: SinkId, command: SinkCommand) -> Result<(), EngineError> {

@@ -187,10 +187,12 @@ impl Journey {
         while row < times.len() {
             let partition = partitions[row];
             let mut max: Option<EventMicros> = None;
+            let mut dated = 0;
             while row < times.len() && partitions[row] == partition {
                 let time = EventMicros(times[row]);
                 if guard.admits(time) {
                     max = max.max(Some(time));
+                    dated += 1;
                 } else {
                     self.future += 1;
                 }
@@ -198,6 +200,7 @@ impl Journey {
             }
             if let Some(view) = self.partitions.get_mut(&Partition(partition)) {
                 view.max_event_time = view.max_event_time.max(max);
+                view.dated += dated;
             }
         }
     }
@@ -283,8 +286,9 @@ impl Journey {
         match event {
             PartitionEvent::CaughtUp { partition, next } => {
                 if let Some(view) = self.partitions.get_mut(partition) {
+                    // An end that was passed in the same poll is none any more.
+                    view.caught_up = *next >= view.next;
                     view.next = view.next.max(*next);
-                    view.caught_up = true;
                 }
             }
             PartitionEvent::Ended { partition } => {

@@ -100,6 +100,7 @@ impl Lane {
                     next: *next,
                     max_event_time: None,
                     delivered: 0,
+                    dated: 0,
                     caught_up: false,
                     ended: false,
                 });

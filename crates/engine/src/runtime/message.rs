@@ -130,6 +130,8 @@ pub(super) struct PartitionView {
     pub(super) max_event_time: Option<EventMicros>,
     /// Records delivered since the worker started.
     pub(super) delivered: u64,
+    /// Rows whose event time may move the watermark, since the worker started.
+    pub(super) dated: u64,
     /// Whether the last poll left it at its end.
     pub(super) caught_up: bool,
     /// Whether it has ended for good.

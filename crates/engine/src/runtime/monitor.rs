@@ -20,7 +20,7 @@ const ENDS_EVERY: Duration = Duration::from_secs(1);
 const PARTITIONS_EVERY: Duration = Duration::from_secs(5);
 
 /// An answer older than this says nothing about the source being reachable now.
-const STALE_AFTER: Duration = Duration::from_secs(10);
+const STALE_AFTER: Duration = Duration::from_secs(3);
 
 /// Slice in which the thread looks whether it should end.
 const NAP: Duration = Duration::from_millis(50);

@@ -138,33 +138,12 @@ fn expected(parts: &Parts) -> Expected {
     }
 }
 
+/// How often a claim is tried again because the running instance has taken a checkpoint meanwhile.
+const CLAIM_ATTEMPTS: usize = 20;
+
 /// Recovers, claims the checkpoint and opens everything.
 pub(super) fn start(mut parts: Parts, until_caught_up: bool) -> Result<Started, EngineError> {
-    let newest = parts.tokio.block_on(parts.checkpoints.newest())?;
-    let found = match decide(newest, &expected(&parts)) {
-        Decision::Incompatible { differences } => {
-            return Err(EngineError::Incompatible { differences });
-        }
-        Decision::Start => None,
-        Decision::Resume(manifest) | Decision::ReplayCommit(manifest) => Some(*manifest),
-    };
-    let mut sources = Vec::new();
-    for index in 0..parts.connectors.len() {
-        sources.push(start_source(
-            &parts,
-            SourceId(index),
-            found.as_ref(),
-            until_caught_up,
-        )?);
-    }
-    let claimed = claim(&mut parts, found.as_ref(), &sources)?;
-    if let Some(found) = &found {
-        tracing::info!(
-            checkpoint = found.epoch.0,
-            generation = claimed.generation.0,
-            "resuming"
-        );
-    }
+    let (sources, claimed) = take_over(&mut parts, until_caught_up)?;
     let mut sinks = Vec::new();
     for (slot, name) in slots(&parts.pipeline) {
         let state = claimed.sinks.get(&name);
@@ -177,6 +156,46 @@ pub(super) fn start(mut parts: Parts, until_caught_up: bool) -> Result<Started, 
         sinks,
         claimed,
         checkpoints: Box::new(parts.checkpoints),
+    })
+}
+
+/// Reads the newest checkpoint and claims its successor. If the instance that runs takes a
+/// checkpoint meanwhile, it is done again; if another one takes over, this one gives way.
+fn take_over(
+    parts: &mut Parts,
+    until_caught_up: bool,
+) -> Result<(Vec<StartedSource>, Manifest), EngineError> {
+    let mut seen: Option<Generation> = None;
+    for _ in 0..CLAIM_ATTEMPTS {
+        let newest = parts.tokio.block_on(parts.checkpoints.newest())?;
+        let generation = newest
+            .as_ref()
+            .map_or(Generation(0), |newest| newest.generation);
+        if *seen.get_or_insert(generation) != generation {
+            break;
+        }
+        let found = match decide(newest, &expected(parts)) {
+            Decision::Incompatible { differences } => {
+                return Err(EngineError::Incompatible { differences });
+            }
+            Decision::Start => None,
+            Decision::Resume(manifest) | Decision::ReplayCommit(manifest) => Some(*manifest),
+        };
+        let mut sources = Vec::new();
+        for index in 0..parts.connectors.len() {
+            let (id, found) = (SourceId(index), found.as_ref());
+            sources.push(start_source(parts, id, found, until_caught_up)?);
+        }
+        if let Some(claimed) = claim(parts, found.as_ref(), &sources)? {
+            if let Some(found) = &found {
+                let generation = claimed.generation.0;
+                tracing::info!(checkpoint = found.epoch.0, generation, "resuming");
+            }
+            return Ok((sources, claimed));
+        }
+    }
+    Err(EngineError::Fenced {
+        by: "an instance that started at the same time".to_owned(),
     })
 }
 
@@ -260,12 +279,12 @@ fn account_for_outputs(ledger: &mut Ledger, parts: &Parts, source: SourceId) {
 }
 
 /// Puts the next manifest, everything else as it was found: from here on this instance owns the
-/// checkpoint. It also pins the positions of a first start, `latest` included.
+/// checkpoint; `None` if somebody else has put it. It also pins the positions of a first start, `latest` included.
 fn claim(
     parts: &mut Parts,
     found: Option<&Manifest>,
     sources: &[StartedSource],
-) -> Result<Manifest, EngineError> {
+) -> Result<Option<Manifest>, EngineError> {
     let (epoch, generation) = found.map_or((Epoch(0), Generation(0)), |found| {
         (found.epoch, found.generation)
     });
@@ -297,15 +316,8 @@ fn claim(
         manifest.sinks.clone_from(&found.sinks);
         manifest.files.clone_from(&found.files);
     }
-    match parts.tokio.block_on(parts.checkpoints.put(&manifest))? {
-        Stored::Ours => Ok(manifest),
-        Stored::Taken => Err(EngineError::Fenced {
-            by: format!(
-                "an instance that started at the same time (checkpoint {})",
-                manifest.epoch
-            ),
-        }),
-    }
+    let outcome = parts.tokio.block_on(parts.checkpoints.put(&manifest))?;
+    Ok((outcome == Stored::Ours).then_some(manifest))
 }
 
 fn open_sink(
@@ -376,7 +388,13 @@ fn open_windows(
             source,
         };
         let mut open = OpenWindows::new(Arc::new(plan.as_ref().clone())).map_err(failed)?;
-        let stored = claimed.windows.get(&output.name).map(|state| &state.open);
+        let state = claimed.windows.get(&output.name);
+        if let Some(state) = state {
+            let source = &parts.pipeline.sources[output.source.0].name;
+            let fired = claimed.sources.get(source).and_then(|source| source.fired);
+            open.restore_closed(&state.closed, fired);
+        }
+        let stored = state.map(|state| &state.open);
         for (start, chunks) in stored.into_iter().flatten() {
             for chunk in chunks {
                 if !files.contains_key(&chunk.file) {

@@ -100,7 +100,7 @@ pub(super) fn start(
         let lanes = sources
             .iter()
             .map(|source| {
-                let lane = lane(pipeline, plan, source, &sink_runs, index, count)?;
+                let lane = lane(pipeline, plan, source, &sink_runs, &open, index, count)?;
                 Ok((source.id, lane))
             })
             .collect::<Result<BTreeMap<_, _>, EngineError>>()?;
@@ -170,6 +170,7 @@ fn lane(
     plan: &Plan,
     source: &StartedSource,
     sinks: &[SinkRun],
+    open: &BTreeMap<OutputId, OpenWindows<ChunkRef>>,
     worker: usize,
     workers: usize,
 ) -> Result<Lane, EngineError> {
@@ -198,11 +199,15 @@ fn lane(
             OutputKind::Stateless => BranchEnd::Stateless(sinks[index].queue.clone()),
             OutputKind::Windowed(window) => {
                 let fired = source.restored.fired;
-                let operator = WindowOperator::new(Arc::new(window.as_ref().clone()), fired)
-                    .map_err(|e| EngineError::Window {
-                        output: output.name.clone(),
-                        source: e,
-                    })?;
+                let open = open.get(&OutputId(index));
+                let closed = open.map(|open| open.closed().clone()).unwrap_or_default();
+                let operator =
+                    WindowOperator::new(Arc::new(window.as_ref().clone()), fired, closed).map_err(
+                        |e| EngineError::Window {
+                            output: output.name.clone(),
+                            source: e,
+                        },
+                    )?;
                 let size = window.size;
                 BranchEnd::Windowed {
                     operator,

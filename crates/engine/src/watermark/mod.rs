@@ -83,7 +83,8 @@ impl FutureGuard {
 pub struct Observation {
     /// Greatest admitted event time so far.
     pub max_event_time: Option<EventMicros>,
-    /// Records delivered so far, readable or not.
+    /// Rows delivered so far whose event time may be believed: a partition of nothing but bad
+    /// records or clocks that run ahead must not hold the others back.
     pub delivered: u64,
     /// Whether it could deliver if there were anything: connected, assigned, caught up, its worker
     /// not blocked by a sink.

@@ -1,6 +1,6 @@
 //! The open windows of one output: chunks by window.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -31,6 +31,8 @@ pub type WindowChunks<R> = Vec<StoredChunk<R>>;
 pub struct OpenWindows<R> {
     shape: Shape,
     windows: BTreeMap<EventMicros, WindowChunks<R>>,
+    /// See [`OpenWindows::closed`].
+    closed: BTreeSet<EventMicros>,
 }
 
 impl<R: Clone> OpenWindows<R> {
@@ -39,6 +41,7 @@ impl<R: Clone> OpenWindows<R> {
         Ok(Self {
             shape: Shape::new(plan)?,
             windows: BTreeMap::new(),
+            closed: BTreeSet::new(),
         })
     }
 
@@ -95,6 +98,30 @@ impl<R: Clone> OpenWindows<R> {
             fired.push((start, self.shape.results(start, &chunks)?));
         }
         Ok(fired)
+    }
+
+    /// Fires every window, in order. Those that `watermark` has not reached are noted as closed.
+    pub fn fire_all(
+        &mut self,
+        watermark: Watermark,
+    ) -> Result<Vec<(EventMicros, RecordBatch)>, WindowError> {
+        let mut fired = self.fire(watermark)?;
+        self.closed.extend(self.windows.keys());
+        fired.extend(self.fire(Watermark(i64::MAX))?);
+        Ok(fired)
+    }
+
+    /// Starts of windows that were fired ahead of the watermark: their rows are late.
+    pub fn closed(&self) -> &BTreeSet<EventMicros> {
+        &self.closed
+    }
+
+    /// Takes over what a checkpoint says of windows fired ahead of the watermark, of which those
+    /// that `fired` has reached need no note any more.
+    pub fn restore_closed(&mut self, closed: &BTreeSet<EventMicros>, fired: Option<Watermark>) {
+        let size = self.shape.plan.size;
+        let ahead = |start: &&EventMicros| !fired.is_some_and(|f| f.has_reached(size.end(**start)));
+        self.closed = closed.iter().filter(ahead).copied().collect();
     }
 
     /// All windows and their chunks.

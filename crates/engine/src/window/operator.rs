@@ -1,6 +1,6 @@
 //! One worker's windows of one output, since the last barrier.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
@@ -41,17 +41,25 @@ pub struct WindowOperator {
     panes: BTreeMap<EventMicros, Pane>,
     /// Windows that end at or before this have fired.
     fired: Option<Watermark>,
+    /// Starts of windows that have fired ahead of the watermark.
+    closed: BTreeSet<EventMicros>,
     ids: Vec<usize>,
 }
 
 impl WindowOperator {
-    /// An operator without panes; windows that `fired` has reached count as fired.
-    pub fn new(plan: Arc<WindowPlan>, fired: Option<Watermark>) -> Result<Self, WindowError> {
+    /// An operator without panes; windows that `fired` has reached and those that start at one of
+    /// `closed` count as fired.
+    pub fn new(
+        plan: Arc<WindowPlan>,
+        fired: Option<Watermark>,
+        closed: BTreeSet<EventMicros>,
+    ) -> Result<Self, WindowError> {
         let shape = Arc::new(Shape::new(plan)?);
         Ok(Self {
             shape,
             panes: BTreeMap::new(),
             fired,
+            closed,
             ids: Vec::new(),
         })
     }
@@ -153,11 +161,21 @@ impl WindowOperator {
 
     /// Which rows are late; `None` if none is.
     fn late_mask(&self, starts: &[i64]) -> Option<BooleanArray> {
-        let fired = self.fired?;
         let size = self.shape.plan.size;
-        let is_late = |start: i64| fired.has_reached(size.end(EventMicros(start)));
-        let earliest = starts.iter().min()?;
-        is_late(*earliest).then(|| starts.iter().map(|s| Some(is_late(*s))).collect())
+        let fired = self.fired;
+        let is_late = |start: EventMicros| {
+            fired.is_some_and(|fired| fired.has_reached(size.end(start)))
+                || self.closed.contains(&start)
+        };
+        let earliest = EventMicros(*starts.iter().min()?);
+        if self.closed.is_empty() && !is_late(earliest) {
+            return None;
+        }
+        let mask: BooleanArray = starts
+            .iter()
+            .map(|s| Some(is_late(EventMicros(*s))))
+            .collect();
+        (mask.true_count() > 0).then_some(mask)
     }
 
     fn aggregate(&mut self, batch: &RecordBatch, starts: &[i64]) -> Result<(), WindowError> {

@@ -157,3 +157,56 @@ fn a_partition_that_appears_is_read_from_its_start() {
     let finished = rig.finish();
     verify(&rig, &[reading(5), other], &finished);
 }
+
+#[test]
+fn an_instance_that_slept_past_the_clean_up_of_old_checkpoints_is_fenced() {
+    use floodmark_engine::checkpoint::{CheckpointStore, Stored, decode_manifest};
+    let rig = Rig::new(1, 1, 64);
+    append(&rig, &reading(5));
+    rig.finish();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let mut manifests = rig.store.list("manifest").await.expect("lists");
+        manifests.sort_by(|a, b| a.name.cmp(&b.name));
+        let first = &manifests[0].name;
+        let bytes = rig
+            .store
+            .get(first)
+            .await
+            .expect("reads")
+            .expect("is there");
+        // The sleeper's next epoch was taken, and then deleted as old.
+        rig.store.delete(first).await.expect("deletes");
+        let mut sleeper = decode_manifest(&bytes).expect("sound");
+        sleeper.instance = "sleeper".to_owned();
+        let mut store = CheckpointStore::new(rig.store.clone(), 3);
+        assert_eq!(store.put(&sleeper).await.expect("puts"), Stored::Taken);
+        assert!(rig.store.get(first).await.expect("reads").is_none());
+    });
+    let finished = rig.finish();
+    verify(&rig, &[reading(5)], &finished);
+}
+
+#[test]
+fn closing_a_window_far_in_the_future_makes_nothing_late_but_its_own_rows() {
+    let rig = Rig::new(1, 1, 64);
+    let future = Event {
+        partition: 0,
+        kind: Kind::Future,
+    };
+    append(&rig, &reading(5));
+    append(&rig, &future);
+    rig.finish();
+    append(&rig, &reading(65));
+    append(&rig, &future);
+    let finished = rig.finish();
+    let ledger = &finished.status.sources["events"].ledger;
+    assert_eq!(
+        ledger.outputs["windows"].late, 1,
+        "only the window that was closed"
+    );
+    let rows = rig.windows.rows();
+    assert_eq!(rows.len(), 3, "{rows:?}");
+}

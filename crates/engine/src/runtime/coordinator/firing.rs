@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use floodmark_sql::{OutputKind, Plan, WindowSize, apply_all};
 
-use super::{BLOCKED_AFTER, Closing, Coordinator, order};
+use super::{AT_END_FOR, BLOCKED_AFTER, Closing, Coordinator, order};
+use crate::checkpoint::ChunkRef;
 use crate::runtime::error::EngineError;
 use crate::runtime::message::{Command, LaneView, Panes, SinkCommand, SinkId, WorkerView, lock};
 use crate::sink::OutputRows;
 use crate::units::{EventMicros, OutputId, SourceId};
 use crate::watermark::{FutureGuard, Observation, Watermark};
-use crate::window::WindowError;
+use crate::window::{OpenWindows, WindowError};
 
 impl Coordinator {
     pub(super) fn advance_watermarks(&mut self, views: &[WorkerView], now: Duration) {
@@ -21,17 +23,24 @@ impl Coordinator {
             let Some(tracker) = &mut source.tracker else {
                 continue;
             };
-            let reachable = lock(&source.started.health).is_reachable(now);
+            let health = lock(&source.started.health).clone();
+            let reachable = health.is_reachable(now);
             for worker in views {
                 let Some(lane) = worker.lanes.get(&id) else {
                     continue;
                 };
                 let polls = now.saturating_sub(worker.polled_at) < BLOCKED_AFTER;
                 for (partition, view) in &lane.partitions {
+                    let end = health.ends.get(partition);
+                    if view.caught_up && end.is_none_or(|end| view.next >= *end) {
+                        source.at_end.insert(*partition, now);
+                    }
+                    let at_end = source.at_end.get(partition);
+                    let at_end = at_end.is_some_and(|at| now.saturating_sub(*at) < AT_END_FOR);
                     let seen = Observation {
                         max_event_time: view.max_event_time,
-                        delivered: view.delivered,
-                        deliverable: reachable && polls && view.caught_up,
+                        delivered: view.dated,
+                        deliverable: reachable && polls && at_end,
                         ended: view.ended,
                     };
                     tracker.observe(*partition, seen, now);
@@ -133,14 +142,23 @@ impl Coordinator {
 
     /// Fires the windows of a source that `watermark` has reached.
     fn fire(&mut self, source: SourceId, watermark: Watermark) -> Result<(), EngineError> {
+        self.fire_with(source, |open| open.fire(watermark))?;
+        let run = &mut self.sources[source.0];
+        run.fired = run.fired.max(Some(watermark));
+        Ok(())
+    }
+
+    fn fire_with(
+        &mut self,
+        source: SourceId,
+        fire: impl Fn(&mut OpenWindows<ChunkRef>) -> Result<Fired, WindowError>,
+    ) -> Result<(), EngineError> {
         let outputs: Vec<OutputId> = self.windowed(source).map(|(output, _)| output).collect();
         for output in outputs {
             let Some(open) = self.open.get_mut(&output) else {
                 continue;
             };
-            let fired = open
-                .fire(watermark)
-                .map_err(|e| window_error(&self.plan, output, e))?;
+            let fired = fire(open).map_err(|e| window_error(&self.plan, output, e))?;
             let plan = &self.plan.outputs[output.0];
             for (_, batch) in fired {
                 let batch = apply_all(&plan.after, batch).map_err(|source| EngineError::Query {
@@ -156,30 +174,32 @@ impl Coordinator {
                 }
             }
         }
-        let run = &mut self.sources[source.0];
-        run.fired = run.fired.max(Some(watermark));
         Ok(())
     }
 
-    /// Fires every open window, at the end of a run that asks for it.
+    /// Fires every open window, at the end of a run that asks for it. The watermark follows as far
+    /// as event times may be believed; windows beyond are noted as closed one by one, or rows of
+    /// all the time up to them would be late.
     pub(super) fn fire_all(&mut self) -> Result<(), EngineError> {
         for index in 0..self.sources.len() {
             let source = SourceId(index);
-            let ends = self.windowed(source);
-            let last = ends
-                .filter_map(|(o, _)| self.open.get(&o)?.last_end())
-                .max();
-            if let Some(end) = last {
-                let watermark = Watermark::reaching(end);
+            let believed = self.last_open_end(source, &[]).map(Watermark::reaching);
+            let reached = self.sources[index].fired.max(believed);
+            if let Some(watermark) = reached {
                 if let Some(tracker) = &mut self.sources[index].tracker {
                     tracker.force(watermark);
                 }
                 self.fire(source, watermark)?;
             }
+            let reached = reached.unwrap_or(Watermark(i64::MIN));
+            self.fire_with(source, |open| open.fire_all(reached))?;
         }
         Ok(())
     }
 }
+
+/// Fired windows and their results.
+type Fired = Vec<(EventMicros, RecordBatch)>;
 
 fn window_error(plan: &Plan, output: OutputId, source: WindowError) -> EngineError {
     EngineError::Window {

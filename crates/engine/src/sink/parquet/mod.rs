@@ -310,10 +310,10 @@ impl ParquetSink {
         let before = now
             .checked_sub(LEFTOVER_AGE)
             .unwrap_or(SystemTime::UNIX_EPOCH);
-        let owner = self.files.names.owner;
+        let (owner, generation) = (self.files.names.owner, self.files.names.generation);
         let store = self.store.clone();
         self.runtime.spawn(async move {
-            let ours = move |name: &str| Names::is_of_owner(owner, name);
+            let ours = move |name: &str| Names::is_of_predecessor(owner, generation, name);
             match store.clean_leftovers("", before, ours).await {
                 Ok(0) => {}
                 Ok(files) => tracing::info!(files, ?store, "removed files of dead instances"),

@@ -57,11 +57,15 @@ impl Names {
         name
     }
 
-    /// Whether an instance of this pipeline named a file of this output so.
-    pub(super) fn is_of_owner(owner: u32, name: &str) -> bool {
+    /// Whether an instance of this pipeline before `generation` named a file of this output so.
+    pub(super) fn is_of_predecessor(owner: u32, generation: Generation, name: &str) -> bool {
         let base = name.rsplit('/').next().unwrap_or(name);
-        let mut parts = base.split('-');
-        parts.next() == Some("part") && parts.nth(2) == Some(&format!("{owner:08x}"))
+        let parts: Vec<&str> = base.trim_start_matches(['.', '_']).split('-').collect();
+        let [_, _, named, by, ..] = parts.as_slice() else {
+            return false;
+        };
+        let older = named.parse().is_ok_and(|named: u64| named < generation.0);
+        older && parts[0] == "part" && *by == format!("{owner:08x}")
     }
 }
 
@@ -300,8 +304,12 @@ mod tests {
             "day=2025-08-17/part-0000000007-3-0000abcd-00001234-000000.zstd.parquet"
         );
         assert_ne!(names.next("day=2025-08-17/"), first);
-        assert!(Names::is_of_owner(0xabcd, &first));
-        assert!(!Names::is_of_owner(0x1234, &first));
-        assert!(!Names::is_of_owner(0xabcd, "part-0.parquet"));
+        let older = |owner, generation, name: &str| {
+            Names::is_of_predecessor(owner, Generation(generation), name)
+        };
+        assert!(older(0xabcd, 4, &first));
+        assert!(!older(0xabcd, 3, &first), "it may be this instance's own");
+        assert!(!older(0x1234, 4, &first));
+        assert!(!older(0xabcd, 4, "part-0.parquet"));
     }
 }
