@@ -19,15 +19,14 @@ use floodmark_sql::Plan;
 use super::barrier::Barrier;
 use super::error::EngineError;
 use super::message::{
-    Command, Message, Panes, SharedCount, SharedView, SinkCommand, SinkId, SinkQueue, WorkerId,
-    WorkerView, lock,
+    Command, Message, Panes, SinkCommand, SinkId, SinkRun, WorkerId, WorkerRun, WorkerView, lock,
 };
 use super::start::{DRAIN_TIMEOUT, Parts, StartedSource};
 use super::status::{Phase, Status, StatusBoard};
 use super::{RunOptions, StopSignal};
 use crate::checkpoint::{CheckpointStore, ChunkRef, Manifest, StateFile};
 use crate::clock::Clock;
-use crate::sink::{Committed, SinkError};
+use crate::sink::SinkError;
 use crate::units::{Epoch, Generation, OutputId, Partition};
 use crate::watermark::{Watermark, WatermarkTracker};
 use crate::window::OpenWindows;
@@ -97,21 +96,6 @@ pub fn run(
     drop(coordinator);
     threads.end();
     outcome.map(|()| Finished { status })
-}
-
-/// A worker as the coordinator sees it.
-pub(super) struct WorkerRun {
-    pub(super) commands: SyncSender<Command>,
-    pub(super) view: SharedView,
-}
-
-/// A sink as the coordinator sees it.
-pub(super) struct SinkRun {
-    pub(super) name: String,
-    pub(super) queue: SinkQueue,
-    /// What had become visible before this run.
-    pub(super) before: Committed,
-    pub(super) count: SharedCount,
 }
 
 /// A source as the coordinator sees it.

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use arrow::array::{Array, AsArray, Int32Array, Int64Array, RecordBatch, UInt32Array};
 use arrow::datatypes::TimestampMicrosecondType;
 use floodmark_pipeline::{EventTime, OnBadRecord};
+use floodmark_sql::Step;
 
 use super::error::EngineError;
-use super::lane::{Branch, BranchEnd};
 use super::message::{PartitionView, SinkCommand, SinkQueue};
 use crate::dead_letter::DeadLetters;
 use crate::decode::JsonDecoder;
@@ -15,12 +15,31 @@ use crate::ledger::OutputLedger;
 use crate::rows::{Origin, Rows};
 use crate::sink::{OutputRows, Progress};
 use crate::source::{PartitionEvent, RawRecord};
-use crate::units::{EventMicros, Offset, Partition, SourceId};
+use crate::units::{EventMicros, Offset, OutputId, Partition, SourceId};
 use crate::watermark::FutureGuard;
-use crate::window::Late;
+use crate::window::{Late, WindowOperator};
 
 /// A batch is cut when its decoded values hold this many bytes: Arrow's string offsets are 32-bit.
 const MAX_BATCH_BYTES: usize = 64 << 20;
+
+/// One output's way from a decoded batch.
+pub(super) struct Branch {
+    pub(super) id: OutputId,
+    pub(super) name: String,
+    pub(super) before: Vec<Step>,
+    pub(super) end: BranchEnd,
+}
+
+/// Where a branch ends in this worker.
+pub(super) enum BranchEnd {
+    /// Rows go to the sink as they are.
+    Stateless(SinkQueue),
+    /// Rows are aggregated; the coordinator fires windows.
+    Windowed {
+        operator: WindowOperator,
+        window_end: Box<dyn Fn(EventMicros) -> EventMicros + Send>,
+    },
+}
 
 /// Everything of a lane that a batch passes through; apart from the reader, which lends the bytes.
 pub(super) struct Journey {

@@ -5,16 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use floodmark_pipeline::{EventTime, OnBadRecord};
-use floodmark_sql::Step;
 
 use super::error::EngineError;
-use super::journey::Journey;
+use super::journey::{Branch, BranchEnd, Journey};
 use super::message::{LaneLedger, LaneView, Panes, PartitionView, SinkQueue};
 use crate::clock::Clock;
 use crate::decode::JsonDecoder;
 use crate::ledger::OutputLedger;
 use crate::source::{Connector, Reader};
-use crate::units::{EventMicros, Offset, OutputId, Partition, SourceId};
+use crate::units::{EventMicros, Offset, Partition, SourceId};
 use crate::watermark::Watermark;
 use crate::window::WindowOperator;
 
@@ -32,25 +31,6 @@ pub(super) struct LaneParts {
     pub(super) outputs: Vec<Branch>,
     pub(super) dead_letters: Option<SinkQueue>,
     pub(super) late: Option<SinkQueue>,
-}
-
-/// One output's way from a decoded batch.
-pub(super) struct Branch {
-    pub(super) id: OutputId,
-    pub(super) name: String,
-    pub(super) before: Vec<Step>,
-    pub(super) end: BranchEnd,
-}
-
-/// Where a branch ends in this worker.
-pub(super) enum BranchEnd {
-    /// Rows go to the sink as they are.
-    Stateless(SinkQueue),
-    /// Rows are aggregated; the coordinator fires windows.
-    Windowed {
-        operator: WindowOperator,
-        window_end: Box<dyn Fn(EventMicros) -> EventMicros + Send>,
-    },
 }
 
 pub(super) struct Lane {

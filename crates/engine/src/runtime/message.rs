@@ -154,6 +154,21 @@ pub(super) type SharedCount = std::sync::Arc<Mutex<Committed>>;
 /// A worker's view, shared with the coordinator.
 pub(super) type SharedView = std::sync::Arc<Mutex<WorkerView>>;
 
+/// A worker as the coordinator sees it.
+pub(super) struct WorkerRun {
+    pub(super) commands: SyncSender<Command>,
+    pub(super) view: SharedView,
+}
+
+/// A sink as the coordinator sees it.
+pub(super) struct SinkRun {
+    pub(super) name: String,
+    pub(super) queue: SinkQueue,
+    /// What had become visible before this run.
+    pub(super) before: Committed,
+    pub(super) count: SharedCount,
+}
+
 /// Locks a mutex; a thread that panicked while holding it has already been reported, and what it
 /// guards is replaced as a whole, never left half-written.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

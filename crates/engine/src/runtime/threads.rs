@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 use floodmark_pipeline::Pipeline;
 
 use super::StopSignal;
-use super::coordinator::{SinkRun, WorkerRun};
 use super::error::EngineError;
-use super::lane::{Branch, BranchEnd, Lane, LaneParts};
-use super::message::{Command, Message, SharedView, SinkId, SinkQueue, WorkerId, WorkerView};
+use super::journey::{Branch, BranchEnd};
+use super::lane::{Lane, LaneParts};
+use super::message::{
+    Command, Message, SharedView, SinkId, SinkQueue, SinkRun, WorkerId, WorkerRun, WorkerView,
+};
 use super::sinks::SINK_QUEUE;
 use super::start::{DEAD_LETTER, LATE, Started, StartedSource};
 use super::worker::Worker;

@@ -8,16 +8,10 @@ pub(crate) enum Failure {
     /// Failed at run time: exit code 1.
     Runtime(anyhow::Error),
     /// Wrong usage that the flag parser could not see: exit code 2.
-    #[allow(
-        dead_code,
-        reason = "used by commands whose flags depend on each other"
-    )]
     Usage(String),
     /// Fenced by another instance: exit code 3.
-    #[allow(dead_code, reason = "constructed by `run`")]
     Fenced(anyhow::Error),
     /// Invalid configuration, already explained on standard error: exit code 78.
-    #[allow(dead_code, reason = "constructed by `check` and `run`")]
     Invalid,
 }
 
