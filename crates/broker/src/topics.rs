@@ -1,0 +1,1 @@
+//! The topics, their configuration and their partitions.

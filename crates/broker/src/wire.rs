@@ -1,0 +1,1 @@
+//! Refuses frames whose lengths do not fit their bytes, before anything is allocated for them.
