@@ -1,6 +1,5 @@
 //! One partition's log: record batches in, record batches out.
 
-
 /// Until which offset a reader sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Isolation {
