@@ -5,6 +5,9 @@
 //! that the negotiated version does not have and that is not at its default: handlers look at
 //! [`Context::version`] where that matters.
 
+pub(crate) mod group_offsets;
+pub(crate) mod groups;
+
 use std::net::SocketAddr;
 
 use crate::units::Now;
