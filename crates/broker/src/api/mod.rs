@@ -9,6 +9,9 @@
 //! something that this broker does not do: fetching by topic id, transactions without
 //! `AddPartitionsToTxn`, the newer group protocol.
 
+pub(crate) mod group_offsets;
+pub(crate) mod groups;
+
 use std::net::SocketAddr;
 
 use bytes::{BufMut, Bytes, BytesMut};
