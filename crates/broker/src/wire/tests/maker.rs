@@ -32,8 +32,6 @@ pub(super) struct Maker {
     pub(super) nullables: usize,
     /// Arrays written.
     pub(super) arrays: usize,
-    /// Structs written.
-    pub(super) structs: usize,
 }
 
 impl Maker {
@@ -52,7 +50,6 @@ impl Maker {
             out: Vec::new(),
             nullables: 0,
             arrays: 0,
-            structs: 0,
         };
         maker.fields(request.fields);
         (std::mem::take(&mut maker.out), maker)
@@ -68,7 +65,6 @@ impl Maker {
     }
 
     fn fields(&mut self, fields: &[Field]) {
-        self.structs += 1;
         let (version, flexible) = (self.version, self.flexible);
         for field in fields.iter().filter(|field| field.is_in(version)) {
             if field.tag.is_none() {

@@ -5,13 +5,13 @@ use std::fmt::Debug;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::{ApiVersionsRequest, MetadataRequest, RequestHeader};
-use kafka_protocol::protocol::{Encodable, Request as _, StrBytes};
+use kafka_protocol::protocol::{Encodable, Request as KafkaRequest, StrBytes};
 use proptest::prelude::*;
 
 use self::maker::{Maker, Whims};
 use self::memory::most_held;
 use super::any::{Decoded, Visitor, decode, visit};
-use super::requests::{REQUESTS, find};
+use super::requests::REQUESTS;
 use super::schema::Request;
 use super::{
     Fault, MAX_ELEMENTS, MAX_UNKNOWN_TAGGED_FIELDS, WireError, after_body, bytes_to_decode, check,
@@ -41,7 +41,7 @@ struct RoundTrip<'a> {
 impl Visitor for RoundTrip<'_> {
     type Output = Vec<u8>;
 
-    fn visit<R: kafka_protocol::protocol::Request + PartialEq + Debug>(self) -> Vec<u8> {
+    fn visit<R: KafkaRequest + PartialEq + Debug>(self) -> Vec<u8> {
         let mut left = Bytes::copy_from_slice(self.body);
         let request = R::decode(&mut left, self.version).expect("it decodes");
         assert!(left.is_empty(), "{} bytes were not decoded", left.len());
@@ -61,7 +61,7 @@ struct Versions(i16);
 impl Visitor for Versions {
     type Output = (i16, i16, bool);
 
-    fn visit<R: kafka_protocol::protocol::Request + PartialEq + Debug>(self) -> Self::Output {
+    fn visit<R: KafkaRequest + PartialEq + Debug>(self) -> Self::Output {
         let versions = R::VERSIONS;
         (versions.min, versions.max, R::header_version(self.0) == 2)
     }
@@ -193,7 +193,7 @@ fn decoding_takes_no_more_memory_than_was_promised() {
             let (_, made) = Maker::make(request, version, 0, whims);
             for array in 0..made.arrays.max(1) {
                 // So many that tagged fields in each stay below their limit.
-                let count = if tag_each { 600 } else { 20_000 };
+                let count = if tag_each { 600 } else { 3_000 };
                 whims.grow = Some((array, count));
                 whims.least = Some(inner);
                 let (body, _) = Maker::make(request, version, 0, whims);
@@ -220,7 +220,7 @@ fn decoding_takes_no_more_memory_than_was_promised() {
             }
         }
     }
-    assert!(worst > 20.0, "the promise could be smaller: {worst}");
+    assert!(worst > 30.0, "the promise could be smaller: {worst}");
 }
 
 #[test]
@@ -414,16 +414,6 @@ proptest! {
             }
         }
         assert_accepted_decodes(request.key, version, &body);
-    }
-}
-
-#[test]
-fn every_request_is_found_by_its_number() {
-    for request in REQUESTS {
-        assert!(std::ptr::eq(
-            find(request.key).expect(request.name),
-            request
-        ));
     }
 }
 
