@@ -28,6 +28,8 @@
 mod api;
 mod broker;
 mod config;
+#[doc(hidden)]
+pub mod fuzzing;
 mod group;
 mod journal;
 mod log;

@@ -5,6 +5,8 @@
 //! that the negotiated version does not have and that is not at its default: handlers look at
 //! [`Context::version`] where that matters.
 
+pub(crate) mod transactions;
+
 use std::net::SocketAddr;
 
 use crate::units::Now;
