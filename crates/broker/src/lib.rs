@@ -26,8 +26,12 @@
 //! - `journal`: what must survive of all this, apart from the records.
 
 mod api;
+#[doc(hidden)]
+pub mod benching;
 mod broker;
 mod config;
+#[doc(hidden)]
+pub mod fuzzing;
 mod group;
 mod journal;
 mod log;
