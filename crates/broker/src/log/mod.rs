@@ -151,6 +151,12 @@ pub(crate) struct PartitionLog {
     start: Offset,
 }
 
+/// Reads `bytes` as a segment, as opening a log would, for what it does to the process.
+pub(crate) fn inspect(bytes: &[u8]) {
+    // Whatever is in it: both are fine.
+    let _ = recovery::inspect(bytes, bytes.len() as u64, Offset(0));
+}
+
 impl PartitionLog {
     /// An empty log that keeps its batches in memory, and gives all of it back when it is dropped.
     pub(crate) fn in_memory(limits: LogLimits, budget: MemoryBudget) -> Self {
