@@ -9,8 +9,6 @@
 //! something that this broker does not do: fetching by topic id, transactions without
 //! `AddPartitionsToTxn`, the newer group protocol.
 
-pub(crate) mod transactions;
-
 use std::net::SocketAddr;
 
 use bytes::{BufMut, Bytes, BytesMut};
