@@ -3,9 +3,12 @@
 //! With files, whole segments go; in memory, batch by batch. Both go from the oldest on, and the
 //! producers are written down before the records from which they are known.
 
+use super::batch::NO_TIMESTAMP;
+use super::durable::SegmentStore;
 use super::producers::Producers;
 use super::snapshot::{self, Snapshot};
-use super::{LogError, NO_TIMESTAMP, PartitionLog, ReadError, Store};
+use super::store::Store;
+use super::{LogError, PartitionLog, ReadError};
 use crate::units::{Now, Offset, Timestamp};
 
 impl PartitionLog {
@@ -61,10 +64,7 @@ impl PartitionLog {
             if let Store::Memory(store) = &mut self.store {
                 store.delete_oldest();
             }
-            let first = match &self.store {
-                Store::Memory(store) => store.first(),
-                Store::Segments(store) => store.first(),
-            };
+            let first = self.store.first();
             self.move_start(first);
             deleted += 1;
         }
@@ -72,11 +72,7 @@ impl PartitionLog {
     }
 
     fn oldest_may_go(&self, now: Timestamp) -> bool {
-        let oldest = match &self.store {
-            Store::Memory(store) => store.oldest(),
-            Store::Segments(store) => store.oldest(),
-        };
-        let Some((bytes, max_timestamp)) = oldest else {
+        let Some((bytes, max_timestamp)) = self.store.oldest() else {
             return false;
         };
         if let Store::Segments(store) = &self.store
@@ -106,7 +102,7 @@ impl PartitionLog {
     }
 }
 
-fn keep(store: &mut super::SegmentStore, producers: &Producers) -> Result<(), LogError> {
+fn keep(store: &mut SegmentStore, producers: &Producers) -> Result<(), LogError> {
     store.sync()?;
     let snapshot = Snapshot {
         end: store.end(),
