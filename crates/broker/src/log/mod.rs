@@ -341,6 +341,7 @@ impl PartitionLog {
 
     /// Ends the use of the log: everything is on the disk when this returns.
     pub(crate) fn close(mut self) -> Result<(), LogError> {
-        self.keep_producers()
+        self.keep_producers()?;
+        self.sync()
     }
 }

@@ -4,9 +4,7 @@
 //! producers are written down before the records from which they are known.
 
 use super::batch::NO_TIMESTAMP;
-use super::durable::SegmentStore;
-use super::producers::Producers;
-use super::snapshot::{self, Snapshot};
+use super::snapshot;
 use super::store::Store;
 use super::{LogError, PartitionLog, ReadError};
 use crate::units::{Now, Offset, Timestamp};
@@ -22,8 +20,8 @@ impl PartitionLog {
         if offset <= start {
             return Ok(start);
         }
-        if let Store::Segments(store) = &mut self.store {
-            keep(store, &self.producers)?;
+        self.keep_producers()?;
+        if let Store::Segments(store) = &self.store {
             snapshot::write_start(store.dir(), offset)?;
         }
         self.move_start(offset);
@@ -47,25 +45,17 @@ impl PartitionLog {
     /// files, a batch stands for a segment. Returns how many have gone.
     pub(crate) fn retain(&mut self, now: Now) -> usize {
         let mut deleted = 0;
-        let mut kept = false;
         while self.oldest_may_go(now.wall) {
-            if let Store::Segments(store) = &mut self.store {
-                let gone = if kept {
-                    Ok(())
-                } else {
-                    keep(store, &self.producers)
-                };
-                kept = true;
-                if let Err(error) = gone.and_then(|()| store.delete_oldest()) {
-                    warn(&error);
-                    break;
-                }
+            let kept = if deleted == 0 {
+                self.keep_producers()
+            } else {
+                Ok(())
+            };
+            if let Err(error) = kept.and_then(|()| self.store.delete_oldest()) {
+                warn(&error);
+                break;
             }
-            if let Store::Memory(store) = &mut self.store {
-                store.delete_oldest();
-            }
-            let first = self.store.first();
-            self.move_start(first);
+            self.move_start(self.store.first());
             deleted += 1;
         }
         deleted
@@ -93,22 +83,16 @@ impl PartitionLog {
         self.producers.start_moved(self.start);
     }
 
-    /// Writes down what is known of the producers, and has everything before that on the disk.
+    /// Writes down what is known of the producers. Records that this is ahead of after a power failure
+    /// make recovery pass it over.
     pub(super) fn keep_producers(&mut self) -> Result<(), LogError> {
-        match &mut self.store {
+        match &self.store {
             Store::Memory(_) => Ok(()),
-            Store::Segments(store) => keep(store, &self.producers),
+            Store::Segments(store) => {
+                snapshot::write_producers(store.dir(), store.end(), &self.producers)
+            }
         }
     }
-}
-
-fn keep(store: &mut SegmentStore, producers: &Producers) -> Result<(), LogError> {
-    store.sync()?;
-    let snapshot = Snapshot {
-        end: store.end(),
-        producers: producers.clone(),
-    };
-    snapshot::write_producers(store.dir(), &snapshot)
 }
 
 fn warn(error: &LogError) {

@@ -64,6 +64,17 @@ impl Store {
         }
     }
 
+    /// Deletes that.
+    pub(super) fn delete_oldest(&mut self) -> Result<(), LogError> {
+        match self {
+            Self::Memory(store) => {
+                store.delete_oldest();
+                Ok(())
+            }
+            Self::Segments(store) => store.delete_oldest(),
+        }
+    }
+
     /// Whole batches from the one that holds `from`, none that begins at `limit` or later; at most `max`
     /// bytes, but with `at_least_one` the first batch however large it is.
     pub(super) fn read(
