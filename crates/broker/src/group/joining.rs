@@ -207,7 +207,6 @@ impl Group {
         );
         member.refuse_join(old, GroupError::FencedInstance);
         member.answer_sync(Err(GroupError::FencedInstance));
-        member.heard(context.now);
         let old_leader = self.leader.clone().unwrap_or_default();
         if old_leader == old {
             self.leader = Some(new.clone());
@@ -219,6 +218,7 @@ impl Group {
         let can_skip_assignment = join.can_skip_assignment;
         let reason = reason_of("a static member restarted", &new, join.reason.as_deref());
         member.update(join, reply, &new);
+        member.heard(context.now);
         self.members.insert(new.clone(), member);
         if self.state() == State::Stable && self.vote() == self.protocol {
             // The old assignment is good for the new process; nobody else need notice.
