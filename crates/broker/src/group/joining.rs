@@ -1,6 +1,6 @@
 //! How members join a group: as new ones, again, or in the place of one that has restarted.
 
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::limits::Limits;
 use super::member::{JoinReply, Member};
@@ -199,7 +199,7 @@ impl Group {
         let Some(mut member) = self.members.remove(old) else {
             return;
         };
-        info!(
+        debug!(
             group = self.id,
             member = new,
             old,

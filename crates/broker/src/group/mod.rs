@@ -36,7 +36,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
-use tracing::info;
+use tracing::debug;
 
 pub(crate) use error::{GroupError, JoinRefused, NotKept};
 pub(crate) use limits::Limits;
@@ -90,6 +90,7 @@ impl Groups {
     pub(crate) fn join(&mut self, mut join: Join, now: Now) -> Answer<Joined, JoinRefused> {
         let (reply, answer) = oneshot::channel();
         join.client_id = self.limits.cut_name(&join.client_id);
+        join.reason = join.reason.map(|reason| self.limits.cut_name(&reason));
         if let Err(error) = self.check_join(&join) {
             // A client that is gone does not listen.
             let _ = reply.send(Err(JoinRefused::new(&join.member, error)));
@@ -205,7 +206,7 @@ impl Groups {
             group: group.to_owned(),
         })?;
         self.remove_group(group);
-        info!(group, "deleted");
+        debug!(group, "deleted");
         Ok(())
     }
 

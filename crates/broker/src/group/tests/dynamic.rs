@@ -364,3 +364,29 @@ fn a_client_that_went_away_while_it_waited_leaves_no_trace() {
         (0, 0)
     );
 }
+
+#[test]
+fn a_members_session_begins_anew_with_its_assignment() {
+    let (mut world, members) = World::stable(&["a", "b"]);
+    let mut a = world.join(again(member("a"), &members[0].member));
+    let b = world.joins(again(member("b"), &members[1].member));
+    let a = said(&mut a).unwrap();
+    let mut waiting = world.sync(&b, &[]);
+    for _ in 0..4 {
+        world.pass(SESSION / 2);
+        assert_eq!(world.beat(&a), Ok(()));
+    }
+    said(&mut world.sync(&a, &[])).unwrap();
+    said(&mut waiting).unwrap();
+    world.pass(SESSION / 2);
+    assert_eq!(world.beat(&a), Ok(()));
+    assert_eq!(world.beat(&b), Ok(()));
+    world.pass(SESSION / 2);
+    assert_eq!(world.beat(&a), Ok(()));
+    world.pass(SESSION / 2);
+    assert_eq!(
+        world.beat(&b),
+        Err(GroupError::UnknownMember),
+        "it was silent for a session"
+    );
+}
