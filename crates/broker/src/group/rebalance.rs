@@ -19,7 +19,7 @@ impl Group {
     pub(super) fn settle(&mut self, reason: &str, context: &mut Context<'_>) {
         match self.phase {
             Phase::Preparing { first: None, .. } if self.all_joined() => {
-                self.complete_join(context)
+                self.complete_join(context);
             }
             Phase::Preparing { .. } => (),
             Phase::Empty { .. } if self.members.is_empty() => (),

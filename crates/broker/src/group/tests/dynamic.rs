@@ -118,7 +118,7 @@ fn when_the_leader_leaves_another_leads() {
 #[test]
 fn a_follower_whose_session_expires_is_out() {
     let (mut world, members) = World::stable(&["a", "b"]);
-    world.pass(SESSION - Duration::from_secs(1));
+    world.pass(SESSION.saturating_sub(Duration::from_secs(1)));
     assert_eq!(world.beat(&members[0]), Ok(()));
     world.pass(Duration::from_secs(1));
     assert_eq!(world.state(), "PreparingRebalance");
@@ -260,7 +260,7 @@ fn the_protocol_is_voted_for_among_those_that_all_support() {
         protocols: offer(names),
         ..member(client)
     };
-    let mut join = |world: &mut World, client: &str, names: &[&str]| {
+    let join = |world: &mut World, client: &str, names: &[&str]| {
         let id = said(&mut world.join(with(client, names)))
             .expect_err("an id comes first")
             .member;
@@ -380,10 +380,9 @@ fn a_members_session_begins_anew_with_its_assignment() {
     said(&mut waiting).unwrap();
     world.pass(SESSION / 2);
     assert_eq!(world.beat(&a), Ok(()));
-    assert_eq!(world.beat(&b), Ok(()));
+    assert_eq!(world.state(), "Stable");
     world.pass(SESSION / 2);
-    assert_eq!(world.beat(&a), Ok(()));
-    world.pass(SESSION / 2);
+    assert_eq!(world.state(), "PreparingRebalance");
     assert_eq!(
         world.beat(&b),
         Err(GroupError::UnknownMember),

@@ -226,7 +226,7 @@ impl Run {
     fn check(&mut self) {
         let now = self.world.now.instant;
         let groups = &self.world.groups;
-        let Some(group) = groups.groups.get(GROUP) else {
+        let Some(group) = groups.by_id.get(GROUP) else {
             // Generations begin anew.
             self.seen = Seen::default();
             assert_eq!((groups.member_bytes, groups.timers.len()), (0, 0));
@@ -288,7 +288,7 @@ proptest! {
         }
         // When everybody has gone silent, everything that waits is answered and nothing stays.
         run.pass(Duration::from_secs(3_600));
-        prop_assert!(run.world.groups.groups.is_empty());
+        prop_assert!(run.world.groups.by_id.is_empty());
         prop_assert!(run.clients.iter().all(|client| client.joining.is_none() && client.syncing.is_none()));
     }
 }
