@@ -426,3 +426,6 @@ fn topic_partition(topic: &TopicName, partition: i32) -> TopicPartition {
         partition,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -112,7 +112,8 @@ impl Transactions {
             if !matches!(state.phase, Phase::Ongoing | Phase::Ending(_)) {
                 continue;
             }
-            for (group, offsets) in &state.offsets {
+            let pending = state.offsets.iter().filter(|(_, offsets)| !offsets.is_empty());
+            for (group, offsets) in pending {
                 effects.hold_offsets(group, state.producer.id, offsets);
             }
             if state.phase == Phase::Ongoing {

@@ -237,4 +237,4 @@ impl Transactions {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
