@@ -428,13 +428,9 @@ fn a_timeout_beyond_fifteen_minutes_is_refused() {
         let result = app
             .transactions
             .init_producer(request, app.world.now(), &app.world);
-        match valid {
-            true => assert!(result.is_ok(), "{timeout_ms}"),
-            false => assert_eq!(
-                result,
-                Err(ResponseError::InvalidTransactionTimeout),
-                "{timeout_ms}"
-            ),
+        assert_eq!(result.is_ok(), valid, "{timeout_ms}");
+        if let Err(error) = result {
+            assert_eq!(error, ResponseError::InvalidTransactionTimeout);
         }
     }
 }
