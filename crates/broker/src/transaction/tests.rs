@@ -524,6 +524,35 @@ fn markers_that_cannot_be_written_are_written_later() {
 }
 
 #[test]
+fn an_effect_that_fails_once_takes_place_at_the_next_try() {
+    // Marker, offsets, Ended.
+    for effects in 1..4 {
+        let (mut app, producer) = Coordinator::in_transaction();
+        app.world.inject(Fault::Fails, effects);
+        assert_eq!(
+            app.end(producer, Outcome::Commit),
+            Ok(()),
+            "the outcome is decided"
+        );
+        assert_eq!(app.phase(), Phase::Ending(Outcome::Commit), "{effects}");
+        app.tick_after(RETRY_AFTER);
+        assert_eq!(app.phase(), Phase::Ended(Outcome::Commit), "{effects}");
+        assert_eq!(app.result(), committed(), "{effects}");
+    }
+}
+
+#[test]
+fn an_end_that_cannot_be_recorded_changes_nothing_and_may_be_repeated() {
+    let (mut app, producer) = Coordinator::in_transaction();
+    app.world.inject(Fault::Fails, 0);
+    let refused = app.end(producer, Outcome::Commit);
+    assert_eq!(refused, Err(ResponseError::CoordinatorNotAvailable));
+    assert_eq!(app.phase(), Phase::Ongoing);
+    assert_eq!(app.end(producer, Outcome::Commit), Ok(()));
+    assert_eq!(app.result(), committed());
+}
+
+#[test]
 fn an_open_transaction_outlives_a_restart_for_what_is_left_of_its_time() {
     let (mut app, producer) = Coordinator::in_transaction();
     app.tick_after(Duration::from_millis(20_000));
