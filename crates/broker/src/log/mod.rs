@@ -163,8 +163,8 @@ impl PartitionLog {
 
     /// Appends a client's batch. A batch that its producer has sent before is answered with where it
     /// went then.
-    pub(crate) fn append(&mut self, batch: Bytes, now: Now) -> Result<Appended, AppendError> {
-        let header = batch::check(&batch, self.limits.sizes())?;
+    pub(crate) fn append(&mut self, batch: &[u8], now: Now) -> Result<Appended, AppendError> {
+        let header = batch::check(batch, self.limits.sizes())?;
         let payment = match self.producers.check(&header)? {
             Verdict::New => Payment::Full,
             Verdict::OpensTransaction => Payment::WithMarker,
