@@ -216,6 +216,9 @@ impl PartitionLog {
         {
             return Err(AppendError::Invariant("INV-OFFSETS"));
         }
+        if self.last_stable() > self.end() {
+            return Err(AppendError::Invariant("INV-LSO"));
+        }
         match &mut self.store {
             Store::Memory(store) => store.append(header, data, payment),
             Store::Segments(store) => store.append(header, &data, self.limits.segment_bytes),
