@@ -323,6 +323,7 @@ fn is_state_name(name: &str) -> bool {
 pub(crate) fn describe_transactions(
     host: &impl Host,
     request: DescribeTransactionsRequest,
+    _context: &Context,
 ) -> DescribeTransactionsResponse {
     let transactions = host.transactions();
     let described = request.transactional_ids.into_iter().map(|id| {
@@ -411,7 +412,9 @@ fn write_marker(
     host.write_marker(partition, producer, outcome, now)
         .map_err(|error| match error {
             EffectError::Fenced { .. } => ResponseError::InvalidProducerEpoch,
-            EffectError::Log { .. } | EffectError::Journal(_) => ResponseError::KafkaStorageError,
+            EffectError::Log { .. } | EffectError::Journal(_) | EffectError::Offsets { .. } => {
+                ResponseError::KafkaStorageError
+            }
         })
 }
 

@@ -69,6 +69,14 @@ pub(crate) enum EffectError {
         /// What its log said.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// The group's offsets could not be committed; it may work later.
+    #[error("group {group} could not take a transaction's offsets")]
+    Offsets {
+        /// Which group.
+        group: String,
+        /// What stood in the way.
+        source: crate::group::GroupError,
+    },
     /// The partition has seen a later epoch of the producer, so the transaction has been ended there.
     #[error("partition {} of topic {} knows a later epoch of the producer", partition.partition, partition.topic)]
     Fenced {
