@@ -10,9 +10,7 @@ use super::ids::MemberIds;
 use super::limits::Limits;
 use super::member::{Member, SyncReply};
 use super::offsets::GroupOffsets;
-use super::{
-    Claim, Description, Generation, GroupError, Join, Leaver, State, Sync, Synced,
-};
+use super::{Claim, Description, Generation, GroupError, Join, Leaver, State, Sync, Synced};
 
 /// Bytes that an id is reckoned to take which was given out and not used yet.
 const PENDING_OVERHEAD_BYTES: usize = 128;

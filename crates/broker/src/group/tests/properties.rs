@@ -95,7 +95,10 @@ impl Run {
                     member: self.clients[who].id.clone(),
                     ..Leaver::default()
                 };
-                self.world.groups.leave(GROUP, &[leaver], self.world.now).unwrap();
+                self.world
+                    .groups
+                    .leave(GROUP, &[leaver], self.world.now)
+                    .unwrap();
             }
             Step::Restart(who) => self.clients[who] = Client::default(),
             Step::Pass(ms) => self.pass(Duration::from_millis(ms)),
@@ -118,7 +121,10 @@ impl Run {
         let answer = self.world.join(join);
         let client = &mut self.clients[who];
         if let Some((_, mut older)) = client.joining.replace((self.world.now.instant, answer)) {
-            assert!(!waits(&mut older) || client.id.is_empty(), "one member waits once");
+            assert!(
+                !waits(&mut older) || client.id.is_empty(),
+                "one member waits once"
+            );
         }
     }
 
@@ -130,7 +136,10 @@ impl Run {
         let parts: Vec<(String, String)> = (joined.members.iter())
             .map(|member| {
                 let owner = member.instance.as_ref().unwrap_or(&member.member);
-                (member.member.clone(), format!("{}:{owner}", joined.generation.0))
+                (
+                    member.member.clone(),
+                    format!("{}:{owner}", joined.generation.0),
+                )
             })
             .collect();
         let parts: Vec<(&str, &str)> = parts.iter().map(|(id, part)| (&**id, &**part)).collect();
@@ -170,7 +179,11 @@ impl Run {
                     Ok(Err(_)) => (client.id, client.joined) = (String::new(), None),
                     Err(TryRecvError::Closed) => panic!("the answer to a join was lost"),
                     Err(TryRecvError::Empty) => {
-                        assert!(now - since <= LONGEST_WAIT, "a join waits for {:?}", now - since);
+                        assert!(
+                            now - since <= LONGEST_WAIT,
+                            "a join waits for {:?}",
+                            now - since
+                        );
                         client.joining = Some((since, answer));
                     }
                 }
@@ -180,13 +193,21 @@ impl Run {
                     Ok(Ok(synced)) => {
                         let owner = Self::instance(who).unwrap_or_else(|| client.id.clone());
                         let key = (generation.0, owner);
-                        let first = self.seen.assignments.entry(key).or_insert(synced.assignment.clone());
+                        let first = self
+                            .seen
+                            .assignments
+                            .entry(key)
+                            .or_insert(synced.assignment.clone());
                         assert_eq!(*first, synced.assignment, "one assignment a generation");
                     }
                     Ok(Err(_)) => (),
                     Err(TryRecvError::Closed) => panic!("the answer to a sync was lost"),
                     Err(TryRecvError::Empty) => {
-                        assert!(now - since <= LONGEST_WAIT, "a sync waits for {:?}", now - since);
+                        assert!(
+                            now - since <= LONGEST_WAIT,
+                            "a sync waits for {:?}",
+                            now - since
+                        );
                         client.syncing = Some((since, generation, answer));
                     }
                 }
@@ -207,9 +228,19 @@ impl Run {
         let noted: Vec<_> = groups.timers.iter().map(|(at, _)| Some(*at)).collect();
         assert_eq!(noted, group.timer.map(Some).into_iter().collect::<Vec<_>>());
         assert_eq!(group.timer, group.next_deadline(&groups.limits));
-        assert_eq!(group.members.is_empty(), group.state() == State::Empty || group.members.is_empty());
-        let leads = group.leader.as_ref().map(|leader| group.members.contains_key(leader));
-        assert_eq!(leads, (!group.members.is_empty()).then_some(true), "the leader is a member");
+        assert_eq!(
+            group.members.is_empty(),
+            group.state() == State::Empty || group.members.is_empty()
+        );
+        let leads = group
+            .leader
+            .as_ref()
+            .map(|leader| group.members.contains_key(leader));
+        assert_eq!(
+            leads,
+            (!group.members.is_empty()).then_some(true),
+            "the leader is a member"
+        );
         for (id, member) in &group.members {
             let heard = member.expires.is_some_and(|at| at > now);
             assert!(heard || member.is_waiting(), "{id} has not been heard of");
@@ -222,9 +253,18 @@ impl Run {
                 assert_eq!(group.instances.get(instance), Some(id));
             }
         }
-        let statics = group.members.values().filter(|member| member.instance.is_some()).count();
+        let statics = group
+            .members
+            .values()
+            .filter(|member| member.instance.is_some())
+            .count();
         assert_eq!(group.instances.len(), statics);
-        assert!(group.unsynced.iter().all(|id| group.members.contains_key(id)));
+        assert!(
+            group
+                .unsynced
+                .iter()
+                .all(|id| group.members.contains_key(id))
+        );
         assert!(group.pending.len() <= groups.limits.members);
     }
 }
