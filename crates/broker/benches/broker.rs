@@ -23,7 +23,7 @@ use kafka_protocol::records::{
     Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
 };
 
-const EVENT: &[u8; 140] = br#"{"device_id":"MTR-00123","ts":"2025-08-17T12:34:56.789Z","temperature_c":78.612,"vibration_g":0.1234,"status":"OK","site":"fab1","line":"L01"}"#;
+const EVENT: &[u8; 140] = br#"{"device_id":"MTR-00123","ts":"2025-08-17T12:34:56.789Z","temperature_c":78.61,"vibration_g":0.123,"status":"OK","site":"fab1","line":"L01"}"#;
 const EVENTS_PER_BATCH: i64 = 500;
 const PARTITIONS: i32 = 3;
 const REQUESTS: usize = 6_000;
@@ -228,16 +228,11 @@ fn fetch_frame(offsets: &[i64]) -> Bytes {
 fn advance(mut answer: Bytes, offsets: &mut [i64]) -> u64 {
     let response = FetchResponse::decode(&mut answer, 11).expect("a fetch response");
     let mut events = 0;
-    for partition in response
-        .responses
-        .iter()
-        .flat_map(|topic| &topic.partitions)
-    {
+    for partition in response.responses.iter().flat_map(|topic| &topic.partitions) {
         let mut records = partition.records.clone().unwrap_or_default();
         let offset = &mut offsets[partition.partition_index as usize];
         while records.len() >= 61 {
-            let length =
-                12 + i32::from_be_bytes(records[8..12].try_into().expect("four bytes")) as usize;
+            let length = 12 + i32::from_be_bytes(records[8..12].try_into().expect("four bytes")) as usize;
             let count = i32::from_be_bytes(records[57..61].try_into().expect("four bytes"));
             *offset += i64::from(count);
             events += count as u64;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use tracing::info;
+use tracing::debug;
 
 use super::ids::MemberIds;
 use super::limits::Limits;
@@ -251,7 +251,7 @@ impl Group {
             .map(|leaver| {
                 let id = self.leaving(leaver)?;
                 let client_reason = leaver.reason.as_deref().unwrap_or("not provided");
-                info!(
+                debug!(
                     group = self.id,
                     member = id,
                     client_reason,

@@ -66,8 +66,9 @@ fn produce(site: &Site, records: usize) {
             .with_acks(1)
             .with_timeout_ms(1_000)
             .with_topic_data(vec![topic]);
-        let answer = client.call(&request, 7).expect("it is answered");
-        assert_eq!(answer.responses[0].partition_responses[0].error_code, 0);
+        let answer = client.call(&request, 8).expect("it is answered");
+        let answer = &answer.responses[0].partition_responses[0];
+        assert_eq!(answer.error_code, 0, "{:?}", answer.error_message);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) struct Site {
     address: SocketAddr,
     process: Child,
+    /// Held open: it has more to say at its end.
+    _out: BufReader<ChildStdout>,
     before: usize,
 }
 
@@ -41,8 +43,8 @@ impl Site {
             .stdout(Stdio::piped())
             .spawn()
             .expect("the broker's process starts");
-        let out = process.stdout.take().expect("it is piped");
-        let address = BufReader::new(out)
+        let mut out = BufReader::new(process.stdout.take().expect("it is piped"));
+        let address = (&mut out)
             .lines()
             .map_while(Result::ok)
             .find_map(|line| line.split(LISTENING).nth(1)?.parse().ok())
@@ -50,6 +52,7 @@ impl Site {
         let mut site = Self {
             address,
             process,
+            _out: out,
             before: 0,
         };
         site.make_topic("t", 3);

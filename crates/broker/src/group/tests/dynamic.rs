@@ -118,7 +118,7 @@ fn when_the_leader_leaves_another_leads() {
 #[test]
 fn a_follower_whose_session_expires_is_out() {
     let (mut world, members) = World::stable(&["a", "b"]);
-    world.pass(SESSION - Duration::from_secs(1));
+    world.pass(SESSION.saturating_sub(Duration::from_secs(1)));
     assert_eq!(world.beat(&members[0]), Ok(()));
     world.pass(Duration::from_secs(1));
     assert_eq!(world.state(), "PreparingRebalance");
@@ -260,7 +260,7 @@ fn the_protocol_is_voted_for_among_those_that_all_support() {
         protocols: offer(names),
         ..member(client)
     };
-    let mut join = |world: &mut World, client: &str, names: &[&str]| {
+    let join = |world: &mut World, client: &str, names: &[&str]| {
         let id = said(&mut world.join(with(client, names)))
             .expect_err("an id comes first")
             .member;
@@ -362,5 +362,30 @@ fn a_client_that_went_away_while_it_waited_leaves_no_trace() {
     assert_eq!(
         (world.groups.member_bytes, world.groups.timers.len()),
         (0, 0)
+    );
+}
+
+#[test]
+fn a_members_session_begins_anew_with_its_assignment() {
+    let (mut world, members) = World::stable(&["a", "b"]);
+    let mut a = world.join(again(member("a"), &members[0].member));
+    let b = world.joins(again(member("b"), &members[1].member));
+    let a = said(&mut a).unwrap();
+    let mut waiting = world.sync(&b, &[]);
+    for _ in 0..4 {
+        world.pass(SESSION / 2);
+        assert_eq!(world.beat(&a), Ok(()));
+    }
+    said(&mut world.sync(&a, &[])).unwrap();
+    said(&mut waiting).unwrap();
+    world.pass(SESSION / 2);
+    assert_eq!(world.beat(&a), Ok(()));
+    assert_eq!(world.state(), "Stable");
+    world.pass(SESSION / 2);
+    assert_eq!(world.state(), "PreparingRebalance");
+    assert_eq!(
+        world.beat(&b),
+        Err(GroupError::UnknownMember),
+        "it was silent for a session"
     );
 }

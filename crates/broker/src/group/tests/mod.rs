@@ -146,7 +146,7 @@ impl World {
             .collect();
         let parts: Vec<(&str, &str)> = parts.iter().map(|(id, part)| (&**id, &**part)).collect();
         for joined in &members[1..] {
-            let _ = world.sync(joined, &[]);
+            drop(world.sync(joined, &[]));
         }
         said(&mut world.sync(&leader, &parts)).expect("synced");
         for joined in &members[1..] {
