@@ -100,7 +100,7 @@ fn append(
         }
     };
     let mut log = lock(&found.log);
-    let appended = log.append(records, context.now).map_err(|error| Refused {
+    let appended = log.append(&records, context.now).map_err(|error| Refused {
         code: error.code(),
         reason: error.to_string(),
     })?;

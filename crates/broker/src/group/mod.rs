@@ -230,6 +230,7 @@ impl Groups {
 
     /// When [`tick`](Self::tick) has something to do next, as far as is known now: a request can bring
     /// it forward.
+    #[cfg(test)]
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.timers.first().map(|(at, _)| *at)
     }

@@ -284,7 +284,7 @@ impl Pair {
             }
             Step::Reopen { close } => {
                 let Some(dir) = &self.dir else { return };
-                let log = self.log.take().unwrap();
+                let mut log = self.log.take().unwrap();
                 if close {
                     log.close().unwrap();
                 } else {
