@@ -155,17 +155,17 @@ impl Effects for Core {
                 group: group.to_owned(),
                 source: error,
             })?;
-        groups.clear_pending(producer_id);
+        groups.clear_pending(group, producer_id);
         Ok(())
     }
 
     fn release_offsets(
         &self,
-        _group: &str,
+        group: &str,
         producer_id: i64,
         _offsets: &[(TopicPartition, CommittedOffset)],
     ) {
-        lock(&self.groups).clear_pending(producer_id);
+        lock(&self.groups).clear_pending(group, producer_id);
     }
 }
 

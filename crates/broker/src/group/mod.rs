@@ -298,6 +298,11 @@ impl Groups {
         self.offset_bytes = self.offset_bytes.saturating_sub(group.offset_bytes());
     }
 
+    /// Whether one more group could be made.
+    fn has_room_for_group(&self) -> bool {
+        self.by_id.len() < self.limits.groups || self.by_id.values().any(Group::holds_nothing)
+    }
+
     /// Sees that one more group may be made: one that holds nothing gives way to it.
     fn make_room_for_group(&mut self) -> Result<(), GroupError> {
         if self.by_id.len() < self.limits.groups {
