@@ -336,7 +336,11 @@ impl Broker {
         };
         // Without receivers there is nobody left to tell.
         let _ = self.stop.send(true);
-        runtime.shutdown_timeout(STOP_PATIENCE);
+        // On a thread of its own, for the caller may be on a runtime itself, where nobody may block so.
+        let ending = std::thread::spawn(move || runtime.shutdown_timeout(STOP_PATIENCE));
+        if ending.join().is_err() {
+            return Err(StopError("its threads did not end".to_owned()));
+        }
         let topics = self.core.topics.close();
         let journal = self.core.journal.sync();
         topics.map_err(|error| StopError(error.to_string()))?;
