@@ -37,10 +37,11 @@ mod journal;
 mod log;
 mod memory;
 mod server;
+mod sync;
 mod topics;
 mod transaction;
 mod units;
 mod wire;
 
-pub use broker::{Broker, StartError};
+pub use broker::{Broker, StartError, StopError};
 pub use config::{Builder, Fsync};
