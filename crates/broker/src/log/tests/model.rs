@@ -284,12 +284,11 @@ impl Pair {
             }
             Step::Reopen { close } => {
                 let Some(dir) = &self.dir else { return };
-                let log = self.log.take().unwrap();
+                let mut log = self.log.take().unwrap();
                 if close {
                     log.close().unwrap();
-                } else {
-                    drop(log);
                 }
+                drop(log);
                 self.log = Some(open(dir.path(), SMALL_SEGMENTS));
             }
         }

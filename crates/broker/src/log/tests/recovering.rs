@@ -190,8 +190,7 @@ fn a_start_beyond_the_end_is_where_the_log_goes_on() {
 fn small_files_that_are_damaged_do_no_harm_in_silence() {
     let dir = tempfile::tempdir().unwrap();
     three_batches(dir.path());
-    let log = open(dir.path(), LIMITS);
-    log.close().unwrap();
+    open(dir.path(), LIMITS).close().unwrap();
     // The producers are rebuilt.
     let path = dir.path().join("producers");
     let mut text = fs::read(&path).unwrap();
