@@ -287,9 +287,8 @@ impl Pair {
                 let mut log = self.log.take().unwrap();
                 if close {
                     log.close().unwrap();
-                } else {
-                    drop(log);
                 }
+                drop(log);
                 self.log = Some(open(dir.path(), SMALL_SEGMENTS));
             }
         }
