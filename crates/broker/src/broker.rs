@@ -193,7 +193,8 @@ impl Host for Core {
         lock(&self.groups)
             .check_transactional_commit(&claim)
             .map_err(|error| {
-                ResponseError::try_from_code(error.code()).unwrap_or(ResponseError::UnknownServerError)
+                ResponseError::try_from_code(error.code())
+                    .unwrap_or(ResponseError::UnknownServerError)
             })
     }
 }
@@ -203,7 +204,9 @@ impl Host for Core {
 #[non_exhaustive]
 pub enum StartError {
     /// Something else listens there.
-    #[error("{address} is taken: another program listens there. Stop it, or listen on another port")]
+    #[error(
+        "{address} is taken: another program listens there. Stop it, or listen on another port"
+    )]
     AddressInUse {
         /// Address asked for.
         address: String,
@@ -233,7 +236,9 @@ pub enum StartError {
         found: u32,
     },
     /// The data directory holds something else.
-    #[error("{path} is not a broker's: {reason}. Use another directory, or remove it to start anew")]
+    #[error(
+        "{path} is not a broker's: {reason}. Use another directory, or remove it to start anew"
+    )]
     NotOurs {
         /// The file.
         path: PathBuf,

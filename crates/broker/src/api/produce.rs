@@ -51,7 +51,14 @@ pub(crate) async fn produce(
         for data in topic.partition_data {
             let appended = if matches!(acks, -1..=1) {
                 let records = data.records.unwrap_or_default();
-                append(core, &topic.name, data.index, records, transactional_id, context)
+                append(
+                    core,
+                    &topic.name,
+                    data.index,
+                    records,
+                    transactional_id,
+                    context,
+                )
             } else {
                 Err(ResponseError::InvalidRequiredAcks.into())
             };

@@ -239,7 +239,7 @@ impl Pair {
             } => {
                 // A marker of an id that nobody knew makes it known, hence asked before.
                 let (batch, expected) = self.model.produce(id, timestamps, transactional, how);
-                let appended = self.log().append(batch.bytes(), now(0));
+                let appended = self.log().append(&batch.bytes(), now(0));
                 match (appended, expected) {
                     (Ok(appended), Some(base)) => assert_eq!(appended.base.0, base),
                     (Err(_), None) => {}
