@@ -101,7 +101,7 @@ impl Broker {
             version,
             client_id: "test".to_owned(),
             peer: ([127, 0, 0, 1], 1).into(),
-            local: ([127, 0, 0, 1], 2).into(),
+            local: ([127, 0, 0, 1], 9092).into(),
             now: self.world.now(),
         }
     }
