@@ -8,8 +8,8 @@ use kafka_protocol::messages::{
 };
 use rdkafka::Offset;
 use rdkafka::admin::{
-    AdminOptions, AlterConfig, ConfigEntry, ConfigSource, NewPartitions, NewTopic, ResourceSpecifier,
-    TopicReplication,
+    AdminOptions, AlterConfig, ConfigEntry, ConfigSource, NewPartitions, NewTopic,
+    ResourceSpecifier, TopicReplication,
 };
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
@@ -124,7 +124,11 @@ fn a_topic_grows_and_keeps_what_it_has() {
     let grow = |name: &str, partitions| {
         let new = NewPartitions::new(name, partitions);
         let results = block_on(admin().create_partitions([&new], &patient())).expect("an answer");
-        results.into_iter().next().expect("this topic's").map(|_| ())
+        results
+            .into_iter()
+            .next()
+            .expect("this topic's")
+            .map(|_| ())
     };
     assert_eq!(grow(&name, 4), Ok(()));
     wait_for_partitions(&name, 4);
@@ -315,7 +319,11 @@ fn groups_are_listed_described_and_deleted() {
     assert_eq!(found.members()[0].client_id(), "the-member");
     assert!(!found.members()[0].id().is_empty());
     assert!(found.members()[0].client_host().contains("127.0.0.1"));
-    assert!(found.members()[0].assignment().is_some_and(|a| !a.is_empty()));
+    assert!(
+        found.members()[0]
+            .assignment()
+            .is_some_and(|a| !a.is_empty())
+    );
 
     let delete = |group: &str| {
         let results = block_on(admin().delete_groups(&[group], &patient())).expect("an answer");

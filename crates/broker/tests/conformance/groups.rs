@@ -97,7 +97,11 @@ fn a_group_reads_every_record_once_while_members_come_and_go() {
     let group = unique("once-each");
     for partition in 0..PARTITIONS {
         let values: Vec<_> = (0..50).map(|n| format!("{partition}-{n}")).collect();
-        write(&topic, partition, &values.iter().map(String::as_str).collect::<Vec<_>>());
+        write(
+            &topic,
+            partition,
+            &values.iter().map(String::as_str).collect::<Vec<_>>(),
+        );
     }
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     let mut members = vec![join(&group, &topic, &[])];
@@ -136,7 +140,7 @@ fn a_group_goes_on_where_it_committed() {
         .expect("an answer");
     assert_eq!(none.elements()[0].offset(), Offset::Invalid);
     eventually("the first record", || poll(&[&first]).pop());
-    let mut commit = positions(&topic, &[(0, Offset::Offset(2))]);
+    let commit = positions(&topic, &[(0, Offset::Offset(2))]);
     commit
         .find_partition(&topic, 0)
         .expect("it is there")

@@ -84,7 +84,10 @@ fn a_gap_in_the_sequence_is_refused() {
     let topic = topic("gap", 1);
     let mut wire = Wire::connect();
     let me = wire.producer();
-    assert_eq!(wire.produce(&topic, batch(me, 0, &["a", "b"])).error_code, 0);
+    assert_eq!(
+        wire.produce(&topic, batch(me, 0, &["a", "b"])).error_code,
+        0
+    );
     for sequence in [1, 3, 100] {
         let answer = wire.produce(&topic, batch(me, sequence, &["x"]));
         assert_eq!(

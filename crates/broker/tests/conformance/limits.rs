@@ -26,7 +26,11 @@ fn ten_thousand_tiny_records_come_back() {
 fn records_of_900_kilobytes_come_back() {
     let topic = topic("large", 2);
     let producer = producer(&[]);
-    let value = |number: usize| number.to_string().repeat(900_000 / number.to_string().len());
+    let value = |number: usize| {
+        number
+            .to_string()
+            .repeat(900_000 / number.to_string().len())
+    };
     for number in 0..20 {
         send(&producer, &topic, number % 2, &value(number as usize));
     }
@@ -46,23 +50,35 @@ fn records_of_900_kilobytes_come_back() {
 fn a_record_larger_than_the_topic_allows_is_refused() {
     let limit = [("max.message.bytes", "10000")];
     let topic = topic_with("limited", 1, &limit);
-    let producer = producer(&[("message.max.bytes", "5000000"), ("compression.type", "none")]);
+    let producer = producer(&[
+        ("message.max.bytes", "5000000"),
+        ("compression.type", "none"),
+    ]);
     send(&producer, &topic, 0, &"x".repeat(9_000));
     assert_eq!(flush(&producer), [Ok((0, 0))]);
     send(&producer, &topic, 0, &"x".repeat(11_000));
-    assert_eq!(flush(&producer), [Err(RDKafkaErrorCode::MessageSizeTooLarge)]);
+    assert_eq!(
+        flush(&producer),
+        [Err(RDKafkaErrorCode::MessageSizeTooLarge)]
+    );
     send(&producer, &topic, 0, "small");
     assert_eq!(flush(&producer), [Ok((0, 1))]);
 }
 
 #[test]
 fn a_record_larger_than_the_default_is_refused_and_a_topic_may_allow_it() {
-    let settings = [("message.max.bytes", "10000000"), ("compression.type", "none")];
+    let settings = [
+        ("message.max.bytes", "10000000"),
+        ("compression.type", "none"),
+    ];
     let producer = producer(&settings);
     let value = "x".repeat(5_000_000);
     let refusing = topic("refusing", 1);
     send(&producer, &refusing, 0, &value);
-    assert_eq!(flush(&producer), [Err(RDKafkaErrorCode::MessageSizeTooLarge)]);
+    assert_eq!(
+        flush(&producer),
+        [Err(RDKafkaErrorCode::MessageSizeTooLarge)]
+    );
     let allowing = topic_with("allowing", 1, &[("max.message.bytes", "6000000")]);
     send(&producer, &allowing, 0, &value);
     assert_eq!(flush(&producer), [Ok((0, 0))]);
@@ -86,7 +102,10 @@ fn a_topic_of_a_thousand_partitions_works() {
     rows.sort_by_key(|row| row.partition);
     assert_eq!(rows.len(), 1_000);
     for (row, partition) in rows.iter().zip(0..) {
-        assert_eq!((row.partition, row.text()), (partition, partition.to_string()));
+        assert_eq!(
+            (row.partition, row.text()),
+            (partition, partition.to_string())
+        );
     }
 }
 
@@ -124,10 +143,12 @@ fn keys_and_headers_may_be_large_too() {
         .partition(0)
         .key(&key)
         .payload("v")
-        .headers(rdkafka::message::OwnedHeaders::new().insert(rdkafka::message::Header {
-            key: "h",
-            value: Some(&key),
-        }));
+        .headers(
+            rdkafka::message::OwnedHeaders::new().insert(rdkafka::message::Header {
+                key: "h",
+                value: Some(&key),
+            }),
+        );
     producer.send(record).map_err(|(e, _)| e).expect("queued");
     assert!(flush(&producer)[0].is_ok());
     let rows = read(&topic, &[]);

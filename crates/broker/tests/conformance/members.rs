@@ -21,9 +21,7 @@ use kafka_protocol::protocol::{Encodable, StrBytes};
 use rdkafka::Offset;
 use rdkafka::consumer::{CommitMode, Consumer};
 
-use crate::support::{
-    PATIENCE, assigned, consumer, eventually, positions, topic, unique,
-};
+use crate::support::{PATIENCE, assigned, consumer, eventually, positions, topic, unique};
 use crate::wire::{Wire, errors, group_id, text, topic_name};
 
 const JOIN: i16 = 7;
@@ -204,7 +202,9 @@ fn a_member_that_falls_silent_loses_its_place_when_its_session_ends() {
             silent
         }
     });
-    eventually("half the partitions", || (take_part().len() == 2).then_some(()));
+    eventually("half the partitions", || {
+        (take_part().len() == 2).then_some(())
+    });
     let mut silent = silent.join().expect("it joined");
     let since = Instant::now();
     eventually("all partitions", || (take_part().len() == 4).then_some(()));

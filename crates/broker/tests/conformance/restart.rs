@@ -3,13 +3,11 @@
 use std::path::Path;
 
 use floodmark_broker::Broker;
-use rdkafka::admin::{
-    AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication,
-};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::producer::{Producer};
+use rdkafka::producer::Producer;
 use rdkafka::{ClientConfig, Message, Offset};
 
 use crate::support::{

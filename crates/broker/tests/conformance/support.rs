@@ -53,7 +53,9 @@ pub(crate) fn brokers() -> &'static str {
 pub(crate) fn is_embedded() -> bool {
     let embedded = matches!(cluster(), Cluster::Embedded { .. });
     if !embedded {
-        println!("skipped: needs the broker's process or directory, KAFKA_BROKERS names another one");
+        println!(
+            "skipped: needs the broker's process or directory, KAFKA_BROKERS names another one"
+        );
     }
     embedded
 }
@@ -63,7 +65,10 @@ pub(crate) fn unique(prefix: &str) -> String {
     static RUN: OnceLock<u64> = OnceLock::new();
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let run = RUN.get_or_init(|| RandomState::new().hash_one(std::process::id()));
-    format!("{prefix}-{run:016x}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+    format!(
+        "{prefix}-{run:016x}-{}",
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    )
 }
 
 /// Looks until there is something to see. `what` completes "waited for".
@@ -98,7 +103,9 @@ fn config(settings: &[(&str, &str)]) -> ClientConfig {
 /// The admin client that all tests share.
 pub(crate) fn admin() -> &'static AdminClient<DefaultClientContext> {
     static ADMIN: OnceLock<AdminClient<DefaultClientContext>> = OnceLock::new();
-    ADMIN.get_or_init(|| config(&[]).create().expect("an admin client"))
+    // Of offsets it is asked for it tells those of all records, committed or not.
+    let settings = [("isolation.level", "read_uncommitted")];
+    ADMIN.get_or_init(|| config(&settings).create().expect("an admin client"))
 }
 
 /// Options of admin requests: wait until it is done.

@@ -6,6 +6,7 @@ use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListO
 use kafka_protocol::messages::{BrokerId, ListOffsetsRequest};
 use rdkafka::Offset;
 use rdkafka::consumer::Consumer;
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::BaseRecord;
 
 use crate::support::{
@@ -48,7 +49,10 @@ fn offsets_are_found_by_time() {
     let topic = topic("by-time", 1);
     let base = 1_700_000_000_000;
     // Times need not ascend: the first record at or after the time asked for counts.
-    write_at(&topic, &[base, base + 100, base + 50, base + 300, base + 200]);
+    write_at(
+        &topic,
+        &[base, base + 100, base + 50, base + 300, base + 200],
+    );
     let at = |time| list(&topic, 0, time);
     assert_eq!(at(0), (errors::NONE, base, 0));
     assert_eq!(at(base), (errors::NONE, base, 0));
@@ -102,11 +106,30 @@ fn a_client_asks_for_several_partitions_at_once() {
 }
 
 #[test]
+fn a_time_more_than_an_hour_ahead_is_refused() {
+    let topic = topic("ahead", 1);
+    let producer = producer(&[]);
+    for (ahead, expected) in [
+        (50 * 60_000, Ok((0, 0))),
+        (70 * 60_000, Err(RDKafkaErrorCode::InvalidTimestamp)),
+        (0, Ok((0, 1))),
+    ] {
+        let record = BaseRecord::<(), str>::to(&topic)
+            .partition(0)
+            .payload("x")
+            .timestamp(now() + ahead);
+        producer.send(record).map_err(|(e, _)| e).expect("queued");
+        assert_eq!(flush(&producer), [expected], "{ahead} ms ahead");
+    }
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.expect("after 1970").as_millis() as i64
+}
+
+#[test]
 fn a_topic_may_take_the_brokers_time_instead_of_the_producers() {
-    let now = || {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        since.expect("after 1970").as_millis() as i64
-    };
     let properties = [("message.timestamp.type", "LogAppendTime")];
     let topic = topic_with("append-time", 1, &properties);
     let before = now();

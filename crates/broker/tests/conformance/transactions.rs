@@ -15,7 +15,9 @@ use crate::support::{
 
 /// Makes the producer of a transactional id, ready for its first transaction.
 fn transactional(id: &str, settings: &[(&str, &str)]) -> TestProducer {
-    let settings = [&[("transactional.id", id)], settings].concat();
+    // While a transaction ends its id is busy: ask again soon.
+    let soon = ("retry.backoff.ms", "10");
+    let settings = [&[("transactional.id", id), soon], settings].concat();
     let producer = producer(&settings);
     producer.init_transactions(PATIENCE).expect("initialised");
     producer

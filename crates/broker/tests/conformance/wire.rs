@@ -13,14 +13,14 @@ use kafka_protocol::messages::{
     RequestHeader, ResponseHeader, TopicName, TransactionalId,
 };
 use kafka_protocol::protocol::{
-    Decodable, Encodable, HeaderVersion, Request, StrBytes, encode_request_header_into_buffer,
+    Decodable, HeaderVersion, Request, StrBytes, encode_request_header_into_buffer,
 };
 use kafka_protocol::records::{
     Compression, NO_PARTITION_LEADER_EPOCH, Record, RecordBatchDecoder, RecordBatchEncoder,
     RecordEncodeOptions, TimestampType,
 };
 
-use crate::support::{PATIENCE, brokers};
+use crate::support::{PATIENCE, brokers, eventually};
 
 /// Error codes that the protocol's guide lists.
 pub(crate) mod errors {
@@ -28,6 +28,7 @@ pub(crate) mod errors {
     pub(crate) const OFFSET_OUT_OF_RANGE: i16 = 1;
     pub(crate) const CORRUPT_MESSAGE: i16 = 2;
     pub(crate) const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
+    pub(crate) const NOT_LEADER_OR_FOLLOWER: i16 = 6;
     pub(crate) const ILLEGAL_GENERATION: i16 = 22;
     pub(crate) const INCONSISTENT_GROUP_PROTOCOL: i16 = 23;
     pub(crate) const UNKNOWN_MEMBER_ID: i16 = 25;
@@ -146,7 +147,7 @@ impl Wire {
             .with_transaction_timeout_ms(60_000)
             .with_producer_id(ProducerId(-1))
             .with_producer_epoch(-1);
-        crate::support::eventually("a producer id", || {
+        eventually("a producer id", || {
             let answer = self.call(&request, INIT_PRODUCER_ID);
             if answer.error_code == errors::CONCURRENT_TRANSACTIONS {
                 return None;
@@ -178,9 +179,12 @@ impl Wire {
     ) -> PartitionProduceResponse {
         let request = produce_request(topic, partition, batch, -1)
             .with_transactional_id(id.map(transactional_id));
-        let mut answer = self.call(&request, PRODUCE);
-        let mut topic = answer.responses.pop().expect("the topic's answer");
-        topic.partition_responses.pop().expect("the partition's")
+        eventually("the leader", || {
+            let mut answer = self.call(&request, PRODUCE);
+            let mut topic = answer.responses.pop().expect("the topic's answer");
+            let found = topic.partition_responses.pop().expect("the partition's");
+            led(found.error_code).then_some(found)
+        })
     }
 
     /// Sends a batch for partition 0 with `acks=all` and does not wait for the answer.
@@ -203,12 +207,20 @@ impl Wire {
 
     /// Fetches from one partition.
     pub(crate) fn fetch(&mut self, fetch: &Fetch<'_>) -> PartitionData {
-        let mut answer = self.call(&fetch.request(), FETCH);
-        assert_eq!(answer.error_code, errors::NONE);
-        // A fetch without a session names every partition it was asked for.
-        let mut topic = answer.responses.pop().expect("the topic's answer");
-        topic.partitions.pop().expect("the partition's")
+        eventually("the leader", || {
+            let mut answer = self.call(&fetch.request(), FETCH);
+            assert_eq!(answer.error_code, errors::NONE);
+            // A fetch without a session names every partition it was asked for.
+            let mut topic = answer.responses.pop().expect("the topic's answer");
+            let found = topic.partitions.pop().expect("the partition's");
+            led(found.error_code).then_some(found)
+        })
     }
+}
+
+/// Whether the broker leads the partition. Kafka tells of new topics a moment before it does.
+fn led(error: i16) -> bool {
+    error != errors::NOT_LEADER_OR_FOLLOWER
 }
 
 fn produce_request(topic: &str, partition: i32, batch: Bytes, acks: i16) -> ProduceRequest {
