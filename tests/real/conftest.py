@@ -1,5 +1,5 @@
-"""Servers for the suite: those the environment names (see `scripts/services env`), otherwise Kafka and
-SeaweedFS, and MinIO if it is built already, are started for this run and stopped after it."""
+"""Servers for the suite: those the environment names (see `scripts/services env`), if they run, otherwise
+Kafka and SeaweedFS, and MinIO if it is built already, are started for this run and stopped after it."""
 
 import os
 import shlex
@@ -21,10 +21,19 @@ def services(*args, check=True):
     return subprocess.run([sys.executable, SERVICES, *args], stdout=subprocess.PIPE, text=True, check=check)
 
 
+def named_servers_run():
+    """Whether the environment names servers. A shell keeps the variables of `scripts/services start` after
+    a `stop`: such servers are as good as none. Servers of somebody's own are taken at their word."""
+    if "KAFKA_BROKERS" not in os.environ:
+        return False
+    directory = os.environ.get("FLOODMARK_SERVICES_DIR")
+    return not directory or services("status", "--dir", directory, check=False).returncode == 0
+
+
 @pytest.fixture(scope="session")
 def servers():
     """Addresses and keys, as environment variables."""
-    if "KAFKA_BROKERS" in os.environ:
+    if named_servers_run():
         yield dict(os.environ)
         return
     built = services("cached", "minio", check=False).returncode == 0

@@ -26,17 +26,22 @@
 //! - `journal`: what must survive of all this, apart from the records.
 
 mod api;
+#[doc(hidden)]
+pub mod benching;
 mod broker;
 mod config;
+#[doc(hidden)]
+pub mod fuzzing;
 mod group;
 mod journal;
 mod log;
 mod memory;
 mod server;
+mod sync;
 mod topics;
 mod transaction;
 mod units;
 mod wire;
 
-pub use broker::{Broker, StartError};
+pub use broker::{Broker, StartError, StopError};
 pub use config::{Builder, Fsync};

@@ -38,9 +38,13 @@ pub fn encode_manifest(manifest: &Manifest) -> Result<Vec<u8>, CodecError> {
         serde_json::to_vec_pretty(manifest).map_err(|e| CodecError::Damaged(e.to_string()))?;
     json.push(b'\n');
     let crc = crc32fast::hash(&json);
-    let mut bytes = format!("{MAGIC} {FORMAT} crc32={crc:08x} bytes={}\n", json.len()).into_bytes();
+    let mut bytes = header_of(crc, json.len()).into_bytes();
     bytes.extend_from_slice(&json);
     Ok(bytes)
+}
+
+fn header_of(crc: u32, length: usize) -> String {
+    format!("{MAGIC} {FORMAT} crc32={crc:08x} bytes={length}\n")
 }
 
 /// Decodes a manifest; damaged bytes are refused, never half-read.
@@ -60,21 +64,15 @@ pub fn decode_manifest(bytes: &[u8]) -> Result<Manifest, CodecError> {
     if format > FORMAT {
         return Err(CodecError::Newer { found: format });
     }
-    let value = |word: Option<&str>, key: &str| -> Option<String> {
-        word?
-            .strip_prefix(key)?
-            .strip_prefix('=')
-            .map(str::to_owned)
-    };
-    let crc = value(words.next(), "crc32").and_then(|v| u32::from_str_radix(&v, 16).ok());
-    let length = value(words.next(), "bytes").and_then(|v| v.parse::<usize>().ok());
-    if length != Some(json.len()) {
+    let announced = words.next_back().unwrap_or_default();
+    if announced != format!("bytes={}", json.len()) {
         return Err(CodecError::Damaged(format!(
-            "{} bytes after the header, {length:?} announced",
+            "{} bytes after the header, {announced} announced",
             json.len()
         )));
     }
-    if crc != Some(crc32fast::hash(json)) {
+    // To the letter: the header has no checksum of its own, and numbers can be written in many ways.
+    if header != header_of(crc32fast::hash(json), json.len()) {
         return Err(damaged("its checksum does not match"));
     }
     let manifest: Manifest = serde_json::from_slice(json).map_err(|e| damaged(&e.to_string()))?;
@@ -187,6 +185,30 @@ mod tests {
             prop_assert!(decode_batches(&bytes[..at], &file).is_err());
             bytes[at] ^= 1 << bit;
             prop_assert!(decode_batches(&bytes, &file).is_err());
+        }
+    }
+
+    #[test]
+    fn a_header_that_says_the_same_in_other_letters_is_damage() {
+        let json = "{}\n";
+        let crc = crc32fast::hash(json.as_bytes());
+        for header in [
+            format!("{MAGIC} +1 crc32={crc:08x} bytes=3\n"),
+            format!("{MAGIC} 1 crc32={crc:08X} bytes=3\n"),
+            format!("{MAGIC} 1 crc32={crc:08x} bytes=03\n"),
+            format!("{MAGIC} 1 crc32={crc:08x}  bytes=3\n"),
+        ] {
+            if header == header_of(crc, 3) {
+                continue; // a checksum without letters
+            }
+            let error = decode_manifest(format!("{header}{json}").as_bytes()).unwrap_err();
+            let CodecError::Damaged(reason) = error else {
+                panic!("{error}")
+            };
+            assert!(
+                reason.contains("checksum") || reason.contains("announced"),
+                "{header}: {reason}"
+            );
         }
     }
 

@@ -1,4 +1,4 @@
-//! The Kafka source and sinks against a real cluster, named by `KAFKA_BROKERS`. Without it each
+//! The Kafka source and sinks against a real cluster, named by `FLOODMARK_TEST_KAFKA`. Without it each
 //! test says that it was skipped.
 
 mod ahead;

@@ -18,9 +18,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The cluster under test; `None` skips the test that asks.
 pub(crate) fn cluster() -> Option<KafkaCluster> {
-    let Ok(brokers) = std::env::var("KAFKA_BROKERS") else {
+    let Ok(brokers) = std::env::var("FLOODMARK_TEST_KAFKA") else {
         eprintln!(
-            "skipped (FLOODMARK_TEST_KAFKA): set KAFKA_BROKERS to run against a real cluster"
+            "skipped: set FLOODMARK_TEST_KAFKA to the brokers of a real cluster"
         );
         return None;
     };

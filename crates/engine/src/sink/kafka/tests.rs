@@ -1,4 +1,4 @@
-//! The epoch sink against a real cluster (`KAFKA_BROKERS`). These tests live here because only the
+//! The epoch sink against a real cluster (`FLOODMARK_TEST_KAFKA`). These tests live here because only the
 //! crate can make a commit permit.
 
 use std::collections::BTreeMap;
@@ -21,9 +21,9 @@ use crate::units::Epoch;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn target(stem: &str) -> Option<SinkTarget> {
-    let Ok(brokers) = std::env::var("KAFKA_BROKERS") else {
+    let Ok(brokers) = std::env::var("FLOODMARK_TEST_KAFKA") else {
         eprintln!(
-            "skipped (FLOODMARK_TEST_KAFKA): set KAFKA_BROKERS to run against a real cluster"
+            "skipped: set FLOODMARK_TEST_KAFKA to the brokers of a real cluster"
         );
         return None;
     };

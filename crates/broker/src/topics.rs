@@ -1,1 +1,0 @@
-//! The topics, their configuration and their partitions.
