@@ -28,15 +28,18 @@
 mod api;
 mod broker;
 mod config;
+#[doc(hidden)]
+pub mod fuzzing;
 mod group;
 mod journal;
 mod log;
 mod memory;
 mod server;
+mod sync;
 mod topics;
 mod transaction;
 mod units;
 mod wire;
 
-pub use broker::{Broker, StartError};
+pub use broker::{Broker, StartError, StopError};
 pub use config::{Builder, Fsync};

@@ -1,0 +1,123 @@
+//! `Produce`: batches into partitions.
+
+use bytes::Bytes;
+use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
+
+use super::{Context, text};
+use crate::broker::Core;
+use crate::log::{Appended, batch};
+use crate::sync::lock;
+use crate::units::TopicPartition;
+
+/// First version that explains an error in words.
+const MESSAGES: i16 = 8;
+/// First version that shows where the log begins.
+const LOG_START: i16 = 5;
+
+/// A refusal: the code that clients act on, and words for whoever reads their log.
+struct Refused {
+    code: ResponseError,
+    reason: String,
+}
+
+impl From<ResponseError> for Refused {
+    fn from(code: ResponseError) -> Self {
+        Self {
+            code,
+            reason: code.to_string(),
+        }
+    }
+}
+
+/// Appends each partition's batch; nothing is answered to a producer with `acks=0`.
+pub(crate) async fn produce(
+    core: &Core,
+    request: ProduceRequest,
+    context: &Context,
+) -> Option<ProduceResponse> {
+    let acks = request.acks;
+    let transactional_id = request.transactional_id.as_ref().map(|id| id.as_str());
+    let mut responses = Vec::with_capacity(request.topic_data.len());
+    for topic in request.topic_data {
+        let mut partitions = Vec::with_capacity(topic.partition_data.len());
+        for data in topic.partition_data {
+            let appended = if matches!(acks, -1..=1) {
+                let records = data.records.unwrap_or_default();
+                append(core, &topic.name, data.index, records, transactional_id, context)
+            } else {
+                Err(ResponseError::InvalidRequiredAcks.into())
+            };
+            partitions.push(describe(data.index, appended, context));
+        }
+        responses.push(
+            TopicProduceResponse::default()
+                .with_name(topic.name)
+                .with_partition_responses(partitions),
+        );
+    }
+    (acks != 0).then(|| ProduceResponse::default().with_responses(responses))
+}
+
+fn append(
+    core: &Core,
+    topic: &str,
+    partition: i32,
+    records: Bytes,
+    transactional_id: Option<&str>,
+    context: &Context,
+) -> Result<Appended, Refused> {
+    let found = core
+        .topics
+        .partition(topic, partition)
+        .ok_or(ResponseError::UnknownTopicOrPartition)?;
+    // While the transactions are locked none can end, so no batch lands behind its transaction's marker.
+    let transactions = match batch::transactional_producer(&records) {
+        None => None,
+        Some(producer) => {
+            let transactions = lock(&core.transactions);
+            let id = transactional_id.ok_or(ResponseError::InvalidTxnState)?;
+            let place = TopicPartition {
+                topic: topic.to_owned(),
+                partition,
+            };
+            transactions.verify_produce(id, producer, &place)?;
+            Some(transactions)
+        }
+    };
+    let appended = lock(&found.log)
+        .append(records, context.now)
+        .map_err(|error| Refused {
+            code: error.code(),
+            reason: error.to_string(),
+        })?;
+    drop(transactions);
+    found.wake();
+    Ok(appended)
+}
+
+fn describe(
+    index: i32,
+    appended: Result<Appended, Refused>,
+    context: &Context,
+) -> PartitionProduceResponse {
+    let response = PartitionProduceResponse::default().with_index(index);
+    match appended {
+        Ok(appended) => response
+            .with_base_offset(appended.base.0)
+            .with_log_append_time_ms(-1)
+            .with_log_start_offset(if context.version >= LOG_START {
+                appended.start.0
+            } else {
+                -1
+            }),
+        Err(refused) => response
+            .with_error_code(refused.code.code())
+            .with_base_offset(-1)
+            .with_log_append_time_ms(-1)
+            .with_error_message(
+                (context.version >= MESSAGES).then(|| text(refused.reason)),
+            ),
+    }
+}
