@@ -18,14 +18,15 @@ mod words;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
-use floodmark_broker::{Broker, StartError};
+use anyhow::Context;
+use floodmark_broker::Broker;
 use floodmark_engine::runtime::{RunOptions, Status};
 
 use self::directory::{Directory, Position};
 use self::pipeline::DemoPipeline;
 use self::traffic::{Ends, Flow, Traffic};
 use self::words::Places;
+use super::broker::explain;
 use super::engine::live::{DRAINING, Live, Screen};
 use super::engine::{Engine, TICK, ledger};
 use super::exit::Failure;
@@ -101,13 +102,7 @@ fn start_broker(args: &Args, directory: &Directory) -> anyhow::Result<Broker> {
     let builder = Broker::builder()
         .listen(&args.listen)
         .data_dir(directory.broker());
-    builder.start().map_err(|error| match error {
-        StartError::AddressInUse { address } => anyhow!(
-            "{address} is taken: another program listens there; stop it, or give --listen another \
-             port (127.0.0.1:0 takes a free one)"
-        ),
-        error => anyhow!(error).context("starting the broker"),
-    })
+    builder.start().map_err(explain)
 }
 
 /// Everything between the broker's start and its end.

@@ -1,6 +1,5 @@
 //! The demo's pipeline file: the reference pipeline, with a directory for a bucket.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -16,6 +15,9 @@ use crate::cli::load::{self, Planned};
 const REFERENCE: &str = include_str!("../../../../../pipelines/sensors.toml");
 /// Where the reference pipeline keeps its files.
 const BUCKET: &str = "s3://rt-stream";
+/// Checkpoints of the reference pipeline, and of the demo's: files show with the next checkpoint, and
+/// who watches a demo should not wait for ten seconds.
+const INTERVAL: [&str; 2] = [r#"interval = "10 seconds""#, r#"interval = "5 seconds""#];
 /// Variable that stands for the directory in the demo's file.
 const DATA: &str = "FLOODMARK_DATA";
 /// Variable that stands for the broker in the reference pipeline.
@@ -54,12 +56,16 @@ fn text(directory: &Path) -> anyhow::Result<String> {
     } else {
         format!("${{{DATA}:?set it to the directory of this file}}")
     };
-    let pipeline = REFERENCE.replace(BUCKET, &place);
+    let [reference, ours] = INTERVAL;
+    let pipeline = REFERENCE
+        .replace(BUCKET, &place)
+        .replacen(reference, ours, 1);
     Ok(format!(
         "# The pipeline of `floodmark demo`: the reference pipeline, pipelines/sensors.toml, with a\n\
-         # directory in place of {BUCKET}. It was written once and is yours to edit: stop the demo,\n\
-         # change the file, start the demo again. Delete the file to have it written anew.\n\
-         # The demo sets {DATA} to its directory and {BROKERS} to its broker.\n\n{pipeline}"
+         # directory in place of {BUCKET} and a checkpoint every 5 seconds, not 10. It was written\n\
+         # once and is yours to edit: stop the demo, change the file, start the demo again. Delete the\n\
+         # file to have it written anew. The demo sets {DATA} to its directory and {BROKERS} to\n\
+         # its broker, whatever the environment says.\n\n{pipeline}"
     ))
 }
 
@@ -142,6 +148,9 @@ pub(super) fn longest_window_ms(plan: &Plan) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::time::Duration;
+
     use super::*;
 
     fn parse(text: &str) -> Pipeline {
@@ -165,6 +174,7 @@ mod tests {
         assert_eq!(directories, [Path::new("/data/curated")]);
         let checkpoint = Location::Local("/data/_chk".into());
         assert_eq!(pipeline.checkpoint.location, checkpoint);
+        assert_eq!(pipeline.checkpoint.interval, Duration::from_secs(5));
         assert_eq!(
             fed_by(&pipeline, "127.0.0.1:1").unwrap().1.topic,
             "sensor_events"

@@ -119,31 +119,19 @@ impl Traffic {
     /// Lets events flow into a topic that exists.
     pub(super) fn start(
         flow: Flow,
-        mut position: Position,
+        position: Position,
         brokers: &str,
         topic: &str,
     ) -> anyhow::Result<Self> {
-        let mut simulator = Simulator::new(&flow.config())?;
-        let target = KafkaTarget::open(brokers, topic, &BTreeMap::new(), Some(flow.per_second))?;
         let (stop, progress) = (StopSignal::new(), Arc::new(Mutex::new(Progress::default())));
         let body = {
             let (stop, progress) = (stop.clone(), Arc::clone(&progress));
+            let (brokers, topic) = (brokers.to_owned(), topic.to_owned());
+            // The client stays on the thread that made it.
             move || {
-                let mut target = Target::Kafka(target);
-                let decide = |standing: &Standing<'_>| {
-                    note(&progress, &flow, standing);
-                    if stop.is_stopped() {
-                        return Ok(Next::End(Ending::Signal));
-                    }
-                    reserve(&mut position, &flow, standing)?;
-                    Ok(Next::AtMost(u64::MAX))
-                };
-                run(&mut simulator, &flow, &mut target, decide)?;
-                position.set(simulator.event_time_ms())?;
-                let Target::Kafka(target) = target else {
-                    return Ok((Ends::new(), position));
-                };
-                Ok((target.ends()?, position))
+                let none = BTreeMap::new();
+                let target = KafkaTarget::open(&brokers, &topic, &none, Some(flow.per_second))?;
+                generate(&flow, position, target, &stop, &progress)
             }
         };
         let thread = std::thread::Builder::new()
@@ -181,15 +169,36 @@ impl Traffic {
     }
 }
 
-fn run(
-    simulator: &mut Simulator,
+/// Generates until it is asked to end, and sees everything delivered.
+fn generate(
     of: &Flow,
-    target: &mut Target,
-    decide: impl FnMut(&Standing<'_>) -> anyhow::Result<Next>,
-) -> anyhow::Result<()> {
-    let pace = pace(of);
-    flow(simulator, pace, target, Instant::now(), decide)?;
-    Ok(())
+    mut position: Position,
+    target: KafkaTarget,
+    stop: &StopSignal,
+    progress: &Mutex<Progress>,
+) -> anyhow::Result<(Ends, Position)> {
+    let mut simulator = Simulator::new(&of.config())?;
+    let mut target = Target::Kafka(target);
+    flow(
+        &mut simulator,
+        pace(of),
+        &mut target,
+        Instant::now(),
+        |standing| {
+            note(progress, of, standing);
+            if stop.is_stopped() {
+                return Ok(Next::End(Ending::Signal));
+            }
+            reserve(&mut position, of, standing)?;
+            Ok(Next::AtMost(u64::MAX))
+        },
+    )?;
+    position.set(simulator.event_time_ms())?;
+    let ends = match target {
+        Target::Kafka(target) => target.ends()?,
+        _ => Ends::new(),
+    };
+    Ok((ends, position))
 }
 
 fn pace(flow: &Flow) -> Pace {
