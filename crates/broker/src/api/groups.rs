@@ -55,7 +55,7 @@ pub(super) fn lock(core: &Core) -> MutexGuard<'_, Groups> {
 }
 
 /// Writes entries to the broker's journal.
-pub(super) fn keeper(core: &Core) -> impl FnMut(&Entry) -> Result<(), NotKept> {
+pub(crate) fn keeper(core: &Core) -> impl FnMut(&Entry) -> Result<(), NotKept> {
     |entry| {
         core.journal.append(entry).map_err(|error| {
             tracing::error!(%error, "a change of a group was refused, for the journal did not take it");

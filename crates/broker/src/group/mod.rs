@@ -21,6 +21,7 @@
 
 mod error;
 mod ids;
+mod joining;
 mod limits;
 mod member;
 mod membership;
@@ -86,8 +87,9 @@ impl Groups {
     }
 
     /// JoinGroup. Answers when the group is complete, or at once where nothing has to be waited for.
-    pub(crate) fn join(&mut self, join: Join, now: Now) -> Answer<Joined, JoinRefused> {
+    pub(crate) fn join(&mut self, mut join: Join, now: Now) -> Answer<Joined, JoinRefused> {
         let (reply, answer) = oneshot::channel();
+        join.client_id = self.limits.cut_name(&join.client_id);
         if let Err(error) = self.check_join(&join) {
             // A client that is gone does not listen.
             let _ = reply.send(Err(JoinRefused::new(&join.member, error)));

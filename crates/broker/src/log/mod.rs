@@ -54,6 +54,13 @@ pub(crate) use self::recovery::Recovered;
 /// `fetch.max.bytes` allows.
 const MAX_READ_BYTES: usize = 55 << 20;
 
+/// Who sent a batch, if it is part of a transaction.
+pub(crate) fn transactional_producer(batch: &[u8]) -> Option<Producer> {
+    Header::read(batch)
+        .filter(Header::is_transactional)
+        .and_then(|header| header.producer())
+}
+
 /// Until which offset a reader sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Isolation {
@@ -142,6 +149,12 @@ pub(crate) struct PartitionLog {
     producers: Producers,
     limits: LogLimits,
     start: Offset,
+}
+
+/// Reads `bytes` as a segment, as opening a log would, for what it does to the process.
+pub(crate) fn inspect(bytes: &[u8]) {
+    // Whatever is in it: both are fine.
+    let _ = recovery::inspect(bytes, bytes.len() as u64, Offset(0));
 }
 
 impl PartitionLog {
@@ -381,7 +394,7 @@ impl PartitionLog {
     }
 
     /// Ends the use of the log: everything is on the disk when this returns.
-    pub(crate) fn close(mut self) -> Result<(), LogError> {
+    pub(crate) fn close(&mut self) -> Result<(), LogError> {
         self.keep_producers()
     }
 }
