@@ -23,7 +23,7 @@ use kafka_protocol::records::{
     Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
 };
 
-const EVENT: &[u8; 140] = br#"{"device_id":"MTR-00123","ts":"2025-08-17T12:34:56.789Z","temperature_c":78.612,"vibration_g":0.1234,"status":"OK","site":"fab1","line":"L01"}"#;
+const EVENT: &[u8; 140] = br#"{"device_id":"MTR-00123","ts":"2025-08-17T12:34:56.789Z","temperature_c":78.61,"vibration_g":0.123,"status":"OK","site":"fab1","line":"L01"}"#;
 const EVENTS_PER_BATCH: i64 = 500;
 const PARTITIONS: i32 = 3;
 const REQUESTS: usize = 6_000;
