@@ -38,5 +38,4 @@ impl MemoryBudget {
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
-
 }
