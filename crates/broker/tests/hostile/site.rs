@@ -20,7 +20,7 @@ const ROLE: &str = "FLOODMARK_HOSTILE_BROKER";
 /// Stands before the address that the broker says.
 const LISTENING: &str = "listening on ";
 /// Longest wait of a new client for its first answers, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A broker under attack.
 #[derive(Debug)]
