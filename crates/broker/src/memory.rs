@@ -42,14 +42,11 @@ impl MemoryBudget {
     }
 
     /// Bytes that are taken.
+    #[cfg(test)]
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Bytes that may be taken in all.
-    pub(crate) fn limit(&self) -> usize {
-        self.limit
-    }
 }
 
 /// Bytes that are taken from a budget, and given back when this is dropped.

@@ -19,9 +19,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The cluster under test; `None` skips the test that asks.
 pub(crate) fn cluster() -> Option<KafkaCluster> {
     let Ok(brokers) = std::env::var("FLOODMARK_TEST_KAFKA") else {
-        eprintln!(
-            "skipped: set FLOODMARK_TEST_KAFKA to the brokers of a real cluster"
-        );
+        eprintln!("skipped: set FLOODMARK_TEST_KAFKA to the brokers of a real cluster");
         return None;
     };
     Some(KafkaCluster {

@@ -22,9 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 fn target(stem: &str) -> Option<SinkTarget> {
     let Ok(brokers) = std::env::var("FLOODMARK_TEST_KAFKA") else {
-        eprintln!(
-            "skipped: set FLOODMARK_TEST_KAFKA to the brokers of a real cluster"
-        );
+        eprintln!("skipped: set FLOODMARK_TEST_KAFKA to the brokers of a real cluster");
         return None;
     };
     let now = SystemTime::now()
