@@ -230,6 +230,7 @@ impl Groups {
 
     /// When [`tick`](Self::tick) has something to do next, as far as is known now: a request can bring
     /// it forward.
+    #[cfg(test)]
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.timers.first().map(|(at, _)| *at)
     }
@@ -295,6 +296,11 @@ impl Groups {
         }
         self.member_bytes = self.member_bytes.saturating_sub(group.bytes());
         self.offset_bytes = self.offset_bytes.saturating_sub(group.offset_bytes());
+    }
+
+    /// Whether one more group could be made.
+    fn has_room_for_group(&self) -> bool {
+        self.by_id.len() < self.limits.groups || self.by_id.values().any(Group::holds_nothing)
     }
 
     /// Sees that one more group may be made: one that holds nothing gives way to it.

@@ -54,13 +54,19 @@ impl Groups {
         Ok(answers)
     }
 
-    /// Whether a transaction may commit offsets for the group: what `TxnOffsetCommit` asks when it comes
-    /// with a member id or a generation.
+    /// Whether a transaction may commit offsets for the group: what `TxnOffsetCommit` asks. It is the
+    /// last time that a limit can refuse them.
     pub(crate) fn check_transactional_commit(&self, claim: &Claim<'_>) -> Result<(), GroupError> {
-        self.check_commit(claim, true)
+        self.check_commit(claim, true)?;
+        let has_room = self.by_id.contains_key(claim.group) || self.has_room_for_group();
+        if self.offset_bytes >= self.limits.total_offset_bytes || !has_room {
+            return Err(GroupError::TooManyOffsets);
+        }
+        Ok(())
     }
 
-    /// Stores the offsets of a transaction that has committed. May be repeated.
+    /// Stores the offsets of a transaction that has committed; only the journal can refuse them. May be
+    /// repeated.
     pub(crate) fn commit_from_transaction(
         &mut self,
         group: &str,
@@ -68,7 +74,7 @@ impl Groups {
         keep: Keep<'_>,
     ) -> Result<(), GroupError> {
         for (at, committed) in offsets {
-            self.store(group, at.clone(), committed.clone(), keep)?;
+            self.keep_offset(group, at.clone(), committed.clone(), keep)?;
         }
         Ok(())
     }
@@ -80,10 +86,10 @@ impl Groups {
             .insert((group.to_owned(), at.clone(), producer_id));
     }
 
-    /// The producer's transaction has ended; its offsets, if it committed, have been stored.
-    pub(crate) fn clear_pending(&mut self, producer_id: i64) {
+    /// The producer's transaction has ended for the group; its offsets, if it committed, have been stored.
+    pub(crate) fn clear_pending(&mut self, group: &str, producer_id: i64) {
         self.pending
-            .retain(|(_, _, producer)| *producer != producer_id);
+            .retain(|(owner, _, producer)| *producer != producer_id || owner != group);
     }
 
     /// A group's offset for a partition; refuses those that an open transaction may change, if asked to.
@@ -215,7 +221,7 @@ impl Groups {
         }
     }
 
-    /// Journals an offset, then applies it.
+    /// Stores an offset if the limits allow it.
     fn store(
         &mut self,
         group: &str,
@@ -226,13 +232,28 @@ impl Groups {
         if committed.metadata.len() > self.limits.offset_metadata_bytes {
             return Err(GroupError::OffsetMetadataTooLarge);
         }
-        if self.offset_bytes + offset_bytes(&at, &committed) > self.limits.total_offset_bytes {
+        let found = self.by_id.get(group);
+        let replaced = found.and_then(|group| group.offsets.get(&at));
+        let freed = replaced.map_or(0, |old| offset_bytes(&at, old));
+        let wanted = self.offset_bytes + offset_bytes(&at, &committed);
+        if wanted.saturating_sub(freed) > self.limits.total_offset_bytes {
             return Err(GroupError::TooManyOffsets);
         }
-        if !self.by_id.contains_key(group) {
+        if found.is_none() {
             self.make_room_for_group()
                 .map_err(|_| GroupError::TooManyOffsets)?;
         }
+        self.keep_offset(group, at, committed, keep)
+    }
+
+    /// Journals an offset, then applies it.
+    fn keep_offset(
+        &mut self,
+        group: &str,
+        at: TopicPartition,
+        committed: CommittedOffset,
+        keep: Keep<'_>,
+    ) -> Result<(), GroupError> {
         keep(&committed_entry(group, &at, &committed))?;
         debug!(
             group,

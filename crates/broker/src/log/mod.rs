@@ -170,8 +170,8 @@ impl PartitionLog {
 
     /// Appends a client's batch. A batch that its producer has sent before is answered with where it
     /// went then.
-    pub(crate) fn append(&mut self, batch: Bytes, now: Now) -> Result<Appended, AppendError> {
-        let header = batch::check(&batch, self.limits.sizes())?;
+    pub(crate) fn append(&mut self, batch: &[u8], now: Now) -> Result<Appended, AppendError> {
+        let header = batch::check(batch, self.limits.sizes())?;
         let payment = match self.producers.check(&header)? {
             Verdict::New => Payment::Full,
             Verdict::OpensTransaction => Payment::WithMarker,
@@ -222,6 +222,9 @@ impl PartitionLog {
         if header.base != self.end() || header.bytes() != data.len() || header.plausible().is_err()
         {
             return Err(AppendError::Invariant("INV-OFFSETS"));
+        }
+        if self.last_stable() > self.end() {
+            return Err(AppendError::Invariant("INV-LSO"));
         }
         match &mut self.store {
             Store::Memory(store) => store.append(header, data, payment),

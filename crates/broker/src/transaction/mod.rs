@@ -146,6 +146,7 @@ impl Transactions {
 
     /// When [`Transactions::tick`] has something to do. Nothing before the first tick of a broker
     /// without open transactions; that one looks for unused ids.
+    #[cfg(test)]
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let due = self.due.first().map(|(instant, _)| *instant);
         due.into_iter().chain(self.next_sweep).min()

@@ -14,6 +14,7 @@ fn context(version: i16) -> Context {
         version,
         client_id: "client".to_owned(),
         peer: ([127, 0, 0, 1], 9).into(),
+        local: ([127, 0, 0, 1], 9092).into(),
         now: now(),
     }
 }

@@ -101,6 +101,7 @@ impl Broker {
             version,
             client_id: "test".to_owned(),
             peer: ([127, 0, 0, 1], 1).into(),
+            local: ([127, 0, 0, 1], 9092).into(),
             now: self.world.now(),
         }
     }
@@ -392,7 +393,7 @@ fn a_transaction_is_described_with_its_partitions() {
         id("other"),
         id(""),
     ]);
-    let response = describe_transactions(&broker, request);
+    let response = describe_transactions(&broker, request, &broker.context(0));
     encodes(&response, 0);
     let [app, other, empty] = &response.transaction_states[..] else {
         panic!("three answers");

@@ -190,7 +190,8 @@ fn offsets_of_an_open_transaction_are_unstable_until_it_ends() {
             .is_ok()
     );
     assert!(world.groups.committed("another", &partition, true).is_ok());
-    world.groups.clear_pending(43);
+    world.groups.clear_pending("another", 42);
+    world.groups.clear_pending(GROUP, 43);
     assert!(world.groups.committed(GROUP, &partition, true).is_err());
     let journal = &mut world.journal;
     let offsets = [(partition.clone(), offset(9))];
@@ -202,7 +203,7 @@ fn offsets_of_an_open_transaction_are_unstable_until_it_ends() {
         .groups
         .commit_from_transaction(GROUP, &offsets, &mut keep)
         .unwrap();
-    world.groups.clear_pending(42);
+    world.groups.clear_pending(GROUP, 42);
     assert_eq!(
         world
             .groups
@@ -351,4 +352,10 @@ fn text_beside_an_offset_is_bounded_as_are_all_offsets() {
     let answers = world.commit(&NOBODY, many).unwrap();
     assert_eq!(answers.last(), Some(&Err(GroupError::TooManyOffsets)));
     assert!(world.groups.offset_bytes <= 10_000);
+    let again = vec![(at("events", 1), offset(2))];
+    assert_eq!(
+        world.commit(&NOBODY, again),
+        Ok(vec![Ok(())]),
+        "one in the place of another"
+    );
 }

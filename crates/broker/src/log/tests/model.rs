@@ -239,7 +239,7 @@ impl Pair {
             } => {
                 // A marker of an id that nobody knew makes it known, hence asked before.
                 let (batch, expected) = self.model.produce(id, timestamps, transactional, how);
-                let appended = self.log().append(batch.bytes(), now(0));
+                let appended = self.log().append(&batch.bytes(), now(0));
                 match (appended, expected) {
                     (Ok(appended), Some(base)) => assert_eq!(appended.base.0, base),
                     (Err(_), None) => {}
@@ -284,12 +284,11 @@ impl Pair {
             }
             Step::Reopen { close } => {
                 let Some(dir) = &self.dir else { return };
-                let log = self.log.take().unwrap();
+                let mut log = self.log.take().unwrap();
                 if close {
                     log.close().unwrap();
-                } else {
-                    drop(log);
                 }
+                drop(log);
                 self.log = Some(open(dir.path(), SMALL_SEGMENTS));
             }
         }
