@@ -228,11 +228,16 @@ fn fetch_frame(offsets: &[i64]) -> Bytes {
 fn advance(mut answer: Bytes, offsets: &mut [i64]) -> u64 {
     let response = FetchResponse::decode(&mut answer, 11).expect("a fetch response");
     let mut events = 0;
-    for partition in response.responses.iter().flat_map(|topic| &topic.partitions) {
+    for partition in response
+        .responses
+        .iter()
+        .flat_map(|topic| &topic.partitions)
+    {
         let mut records = partition.records.clone().unwrap_or_default();
         let offset = &mut offsets[partition.partition_index as usize];
         while records.len() >= 61 {
-            let length = 12 + i32::from_be_bytes(records[8..12].try_into().expect("four bytes")) as usize;
+            let length =
+                12 + i32::from_be_bytes(records[8..12].try_into().expect("four bytes")) as usize;
             let count = i32::from_be_bytes(records[57..61].try_into().expect("four bytes"));
             *offset += i64::from(count);
             events += count as u64;

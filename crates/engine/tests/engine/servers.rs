@@ -1,33 +1,58 @@
-//! Topics of a test's own, a producer and a `read_committed` consumer.
+//! The servers that tests talk to, topics of a test's own, and what a plain consumer sees there.
+//!
+//! The engine's unit tests include this file too: there is one way to a cluster and to a bucket.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use floodmark_broker::Broker;
 use floodmark_engine::kafka::admin::{TopicSpec, Topics};
-use floodmark_pipeline::{KafkaCluster, KafkaSource};
+use floodmark_pipeline::{KafkaCluster, Secret, Storage};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::message::{Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 /// Longest wait for something that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The cluster under test; `None` skips the test that asks.
-pub(crate) fn cluster() -> Option<KafkaCluster> {
-    let Ok(brokers) = std::env::var("FLOODMARK_TEST_KAFKA") else {
-        eprintln!(
-            "skipped: set FLOODMARK_TEST_KAFKA to the brokers of a real cluster"
-        );
-        return None;
-    };
-    Some(KafkaCluster {
+/// Brokers of a cluster to run on instead of an embedded broker.
+const BROKERS: &str = "FLOODMARK_TEST_KAFKA";
+
+/// The cluster under test: one embedded broker for all tests of this process, unless there is a real
+/// one.
+pub(crate) fn cluster() -> KafkaCluster {
+    static EMBEDDED: OnceLock<Broker> = OnceLock::new();
+    let brokers = std::env::var(BROKERS).unwrap_or_else(|_| {
+        let start = || Broker::builder().start().expect("a broker starts");
+        EMBEDDED.get_or_init(start).address().to_string()
+    });
+    KafkaCluster {
         brokers,
         properties: BTreeMap::new(),
-    })
+    }
+}
+
+/// A bucket on a real S3 server, if `FLOODMARK_TEST_S3_ENDPOINT` names one (for example
+/// `http://127.0.0.1:9000`); its name and keys come from `FLOODMARK_TEST_S3_…` too.
+pub(crate) fn bucket() -> Option<(String, Storage)> {
+    let given = |name: &str| std::env::var(format!("FLOODMARK_TEST_S3_{name}"));
+    let or = |name: &str, default: &str| given(name).unwrap_or_else(|_| default.to_owned());
+    let options = Storage {
+        endpoint: Some(given("ENDPOINT").ok()?),
+        access_key_id: Some(Secret::new(or("ACCESS_KEY_ID", "minioadmin"))),
+        secret_access_key: Some(Secret::new(or("SECRET_ACCESS_KEY", "minioadmin"))),
+        ..Storage::default()
+    };
+    Some((or("BUCKET", "floodmark-test"), options))
+}
+
+/// `PATIENCE` from now.
+pub(crate) fn deadline() -> Instant {
+    Instant::now() + PATIENCE
 }
 
 /// A name no other test uses, on this run or an earlier one.
@@ -48,71 +73,24 @@ pub(crate) fn topic(
     config: &[(&str, &str)],
 ) -> String {
     let name = unique(stem);
+    create(cluster, &name, partitions, config);
+    name
+}
+
+/// Makes a topic and waits until the cluster knows it.
+pub(crate) fn create(cluster: &KafkaCluster, name: &str, partitions: i32, config: &[(&str, &str)]) {
+    let text = |text: &&str| (*text).to_owned();
     let spec = TopicSpec {
-        name: name.clone(),
+        name: name.to_owned(),
         partitions,
-        config: config
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect(),
+        config: config.iter().map(|(k, v)| (text(k), text(v))).collect(),
     };
     let topics = Topics::new(cluster).expect("a client");
     topics.create(&spec, deadline()).expect("the topic is made");
     let until = deadline();
-    while topics.partitions(&name, until).expect("metadata").is_none() {
+    while topics.partitions(name, until).expect("metadata").is_none() {
         assert!(Instant::now() < until, "topic {name} does not show up");
     }
-    name
-}
-
-/// A source over a topic.
-pub(crate) fn source(cluster: &KafkaCluster, topic: &str) -> KafkaSource {
-    KafkaSource {
-        cluster: cluster.clone(),
-        topic: topic.to_owned(),
-        partitions: 3,
-        group: format!("{topic}-group"),
-    }
-}
-
-/// `PATIENCE` from now.
-pub(crate) fn deadline() -> Instant {
-    Instant::now() + PATIENCE
-}
-
-/// Produces values `from..to` as decimal text, round robin over three partitions.
-pub(crate) fn produce(cluster: &KafkaCluster, topic: &str, from: usize, to: usize) {
-    produce_values(
-        cluster,
-        topic,
-        (from..to).map(|i| ((i % 3) as i32, i.to_string().into_bytes())),
-    );
-}
-
-/// Produces values to the partitions beside them.
-pub(crate) fn produce_values(
-    cluster: &KafkaCluster,
-    topic: &str,
-    values: impl Iterator<Item = (i32, Vec<u8>)>,
-) {
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", &cluster.brokers)
-        .set("compression.type", "lz4")
-        .set("linger.ms", "20")
-        .set("message.max.bytes", "20000000")
-        .create()
-        .expect("a producer");
-    for (partition, value) in values {
-        let mut record = BaseRecord::<(), [u8]>::to(topic)
-            .partition(partition)
-            .payload(&value);
-        while let Err((error, back)) = producer.send(record) {
-            assert!(matches!(error, KafkaError::MessageProduction(_)), "{error}");
-            producer.poll(Duration::from_millis(10));
-            record = back;
-        }
-    }
-    producer.flush(PATIENCE).expect("everything is delivered");
 }
 
 /// A record as a `read_committed` consumer sees it.
@@ -128,7 +106,6 @@ pub(crate) struct Seen {
 
 /// Everything a `read_committed` consumer sees in a topic now.
 pub(crate) fn read_committed(cluster: &KafkaCluster, topic: &str) -> Vec<Seen> {
-    use rdkafka::message::Headers;
     let partitions = Topics::new(cluster)
         .and_then(|topics| topics.partitions(topic, deadline()))
         .expect("metadata")
@@ -156,15 +133,7 @@ pub(crate) fn read_committed(cluster: &KafkaCluster, topic: &str) -> Vec<Seen> {
             Some(Ok(message)) => seen.push(Seen {
                 key: message.key().map(<[u8]>::to_vec),
                 value: message.payload().map(<[u8]>::to_vec),
-                headers: message
-                    .headers()
-                    .map(|headers| {
-                        headers
-                            .iter()
-                            .map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec()))
-                            .collect()
-                    })
-                    .unwrap_or_default(),
+                headers: message.headers().map(headers).unwrap_or_default(),
             }),
             Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
             Some(Err(error)) => panic!("{error}"),
@@ -172,4 +141,11 @@ pub(crate) fn read_committed(cluster: &KafkaCluster, topic: &str) -> Vec<Seen> {
         }
     }
     seen
+}
+
+fn headers(headers: &impl Headers) -> Vec<(String, Vec<u8>)> {
+    let pair = |h: rdkafka::message::Header<'_, &[u8]>| {
+        (h.key.to_owned(), h.value.unwrap_or_default().to_vec())
+    };
+    headers.iter().map(pair).collect()
 }
