@@ -4,18 +4,20 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use crate::api::RESPONSE_BUDGET_BYTES;
+use kafka_protocol::ResponseError;
+
+use crate::api::{self, Host, Member, RESPONSE_BUDGET_BYTES};
 use crate::config::Builder;
-use crate::group::Groups;
-use crate::journal::{CommittedOffset, Journal, JournalError};
-use crate::log::LogError;
+use crate::group::{Claim, Generation, Groups, Limits};
+use crate::journal::{CommittedOffset, Entry, Journal, JournalError};
+use crate::log::{AppendError, LogError};
 use crate::memory::MemoryBudget;
 use crate::server;
 use crate::sync::lock;
@@ -94,6 +96,10 @@ impl Core {
 }
 
 impl Effects for Core {
+    fn record(&self, entry: &Entry) -> Result<(), EffectError> {
+        Ok(self.journal.append(entry)?)
+    }
+
     fn write_marker(
         &self,
         partition: &TopicPartition,
@@ -102,27 +108,93 @@ impl Effects for Core {
         now: Now,
     ) -> Result<(), EffectError> {
         // A topic that was deleted takes its part of the transaction with it.
-        let Some(found) = self
-            .topics
-            .partition(&partition.topic, partition.partition)
-        else {
+        let Some(found) = self.topics.partition(&partition.topic, partition.partition) else {
             return Ok(());
         };
-        lock(&found.log)
-            .append_marker(producer, outcome, now)
-            .map_err(|error| EffectError::new(error.to_string()))?;
+        let written = lock(&found.log).append_marker(producer, outcome, now);
         found.wake();
-        Ok(())
+        match written {
+            Ok(_) => Ok(()),
+            Err(AppendError::Fenced { .. }) => Err(EffectError::Fenced {
+                partition: partition.clone(),
+            }),
+            Err(error) => Err(EffectError::Log {
+                partition: partition.clone(),
+                source: error.into(),
+            }),
+        }
+    }
+
+    fn hold_offsets(
+        &self,
+        group: &str,
+        producer_id: i64,
+        offsets: &[(TopicPartition, CommittedOffset)],
+    ) {
+        let mut groups = lock(&self.groups);
+        for (partition, _) in offsets {
+            groups.set_pending(group, partition, producer_id);
+        }
     }
 
     fn commit_offsets(
         &self,
         group: &str,
+        producer_id: i64,
         offsets: &[(TopicPartition, CommittedOffset)],
     ) -> Result<(), EffectError> {
+        let mut groups = lock(&self.groups);
+        let newer = |(partition, offset): &&(TopicPartition, CommittedOffset)| {
+            let stands = groups.committed(group, partition, false).ok().flatten();
+            stands.is_none_or(|stands| stands.at <= offset.at)
+        };
+        let offsets: Vec<_> = offsets.iter().filter(newer).cloned().collect();
+        groups
+            .commit_from_transaction(group, &offsets, &mut api::keeper(self))
+            .map_err(|error| EffectError::Offsets {
+                group: group.to_owned(),
+                source: error,
+            })?;
+        groups.clear_pending(producer_id);
+        Ok(())
+    }
+
+    fn release_offsets(
+        &self,
+        _group: &str,
+        producer_id: i64,
+        _offsets: &[(TopicPartition, CommittedOffset)],
+    ) {
+        lock(&self.groups).clear_pending(producer_id);
+    }
+}
+
+impl Host for Core {
+    fn transactions(&self) -> MutexGuard<'_, Transactions> {
+        lock(&self.transactions)
+    }
+
+    fn has_partition(&self, partition: &TopicPartition) -> bool {
+        self.topic_exists(&partition.topic, partition.partition)
+    }
+
+    fn check_member(
+        &self,
+        group: &str,
+        member: &Member<'_>,
+        _now: Now,
+    ) -> Result<(), ResponseError> {
+        let claim = Claim {
+            group,
+            member: member.id,
+            instance: member.instance,
+            generation: Generation(member.generation),
+        };
         lock(&self.groups)
-            .commit_from_transaction(group, offsets)
-            .map_err(|error| EffectError::new(error.to_string()))
+            .check_transactional_commit(&claim)
+            .map_err(|error| {
+                ResponseError::try_from_code(error.code()).unwrap_or(ResponseError::UnknownServerError)
+            })
     }
 }
 
@@ -323,12 +395,9 @@ fn open(builder: &Builder) -> Result<(Core, Option<File>), StartError> {
     let topics = Topics::new(home);
     topics.restore(&entries)?;
     let now = server::now();
-    let mut groups = Groups::new(Arc::clone(&journal));
-    let mut transactions = Transactions::new(Arc::clone(&journal));
-    for entry in &entries {
-        groups.restore(entry);
-        transactions.restore(entry, now);
-    }
+    let mut groups = Groups::new(Limits::default(), new_id().0 as u64);
+    entries.iter().for_each(|entry| groups.restore(entry));
+    let transactions = Transactions::restore(&entries);
     let core = Core {
         transactions: Mutex::new(transactions),
         groups: Mutex::new(groups),
@@ -340,9 +409,7 @@ fn open(builder: &Builder) -> Result<(Core, Option<File>), StartError> {
         default_partitions: builder.default_partitions,
         auto_create_partitions: builder.auto_create_partitions,
     };
-    crate::sync::lock(&core.transactions)
-        .finish_interrupted(&core, now)
-        .map_err(|error| StartError::Stored(error.to_string()))?;
+    crate::sync::lock(&core.transactions).finish_interrupted(&core, now);
     Ok((core, lock))
 }
 

@@ -1,4 +1,5 @@
-//! What the fuzz targets run: the parts of the broker that bytes from outside reach first.
+//! What the fuzz targets run: the parts of the broker that bytes from outside reach first. No part of
+//! the API.
 
 use bytes::Bytes;
 
@@ -23,4 +24,16 @@ pub fn frame(bytes: &[u8]) {
         matches!(decoded, Some(Decoded::Request(_) | Decoded::NotUtf8)),
         "accepted, and then: {decoded:?}"
     );
+}
+
+/// Recovers a partition's log from a segment file of these bytes. Any bytes must do: no panic, and no
+/// memory beyond what the bytes themselves take.
+pub fn recover_log(bytes: &[u8]) {
+    crate::log::inspect(bytes);
+}
+
+/// Reads bytes as a journal. Any bytes must do.
+pub fn recover_journal(bytes: &[u8]) {
+    // What they amount to does not matter.
+    let _ = crate::journal::recover(bytes);
 }

@@ -26,6 +26,8 @@
 //! - `journal`: what must survive of all this, apart from the records.
 
 mod api;
+#[doc(hidden)]
+pub mod benching;
 mod broker;
 mod config;
 #[doc(hidden)]

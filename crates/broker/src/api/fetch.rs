@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::fetch_response::{
     AbortedTransaction, FetchableTopicResponse, PartitionData,
@@ -220,25 +220,13 @@ fn read(
             })
             .collect()
     });
-    let size = read.records.iter().map(Bytes::len).sum();
+    let size = read.records.len();
     let data = PartitionData::default()
         .with_high_watermark(read.high_watermark.0)
         .with_last_stable_offset(read.last_stable.0)
         .with_log_start_offset(read.start.0)
         .with_aborted_transactions(aborted)
         .with_preferred_read_replica(BrokerId(-1))
-        .with_records(Some(joined(read.records, size)));
+        .with_records(Some(read.records));
     Ok((data, size))
-}
-
-/// Batches as one piece; a single one is not copied.
-fn joined(mut pieces: Vec<Bytes>, size: usize) -> Bytes {
-    if pieces.len() == 1 {
-        return pieces.pop().unwrap_or_default();
-    }
-    let mut whole = BytesMut::with_capacity(size);
-    for piece in &pieces {
-        whole.extend_from_slice(piece);
-    }
-    whole.freeze()
 }

@@ -73,9 +73,13 @@ fn find(
     Ok(match asked.timestamp {
         LATEST => (end, NO_TIMESTAMP),
         EARLIEST | EARLIEST_LOCAL => (log.start(), NO_TIMESTAMP),
-        MAX_TIMESTAMP => log.offset_of_max_timestamp().unwrap_or(NOTHING),
+        MAX_TIMESTAMP => log
+            .offset_of_max_timestamp()
+            .map_err(|error| error.code())?
+            .unwrap_or(NOTHING),
         time if time >= 0 => log
             .offset_for_time(Timestamp(time))
+            .map_err(|error| error.code())?
             .filter(|(offset, _)| *offset < end)
             .unwrap_or(NOTHING),
         _ => return Err(ResponseError::UnsupportedVersion),

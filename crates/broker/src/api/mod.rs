@@ -23,6 +23,7 @@ use crate::wire::{self, WireError};
 mod cluster;
 mod configs;
 mod fetch;
+mod group_offsets;
 mod groups;
 mod list_offsets;
 mod metadata;
@@ -33,6 +34,8 @@ mod transactions;
 mod versions;
 
 pub(crate) use fetch::RESPONSE_BUDGET_BYTES;
+pub(crate) use groups::keeper;
+pub(crate) use transactions::{Host, Member};
 
 /// The only node's id.
 pub(crate) const NODE_ID: i32 = 1;
@@ -233,9 +236,9 @@ impl Call<'_> {
             }
             ApiKey::ListOffsets => handle!(call, list_offsets::list_offsets),
             ApiKey::Metadata => handle!(call, metadata::metadata),
-            ApiKey::OffsetCommit => handle!(call, groups::offsets::offset_commit),
-            ApiKey::OffsetFetch => handle!(call, groups::offsets::offset_fetch),
-            ApiKey::OffsetDelete => handle!(call, groups::offsets::offset_delete),
+            ApiKey::OffsetCommit => handle!(call, group_offsets::offset_commit),
+            ApiKey::OffsetFetch => handle!(call, group_offsets::offset_fetch),
+            ApiKey::OffsetDelete => handle!(call, group_offsets::offset_delete),
             ApiKey::FindCoordinator => handle!(call, cluster::find_coordinator),
             ApiKey::JoinGroup => handle!(call, async groups::join_group),
             ApiKey::SyncGroup => handle!(call, async groups::sync_group),
@@ -257,7 +260,9 @@ impl Call<'_> {
             ApiKey::EndTxn => handle!(call, transactions::end_txn),
             ApiKey::WriteTxnMarkers => handle!(call, transactions::write_txn_markers),
             ApiKey::ListTransactions => handle!(call, transactions::list_transactions),
-            ApiKey::DescribeTransactions => handle!(call, transactions::describe_transactions),
+            ApiKey::DescribeTransactions => {
+                handle!(call, transactions::describe_transactions)
+            }
             ApiKey::DescribeConfigs => handle!(call, configs::describe_configs),
             ApiKey::AlterConfigs => handle!(call, configs::alter_configs),
             ApiKey::IncrementalAlterConfigs => handle!(call, configs::incremental_alter_configs),

@@ -7,9 +7,9 @@ use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 
 use super::{Context, text};
 use crate::broker::Core;
-use crate::log::{Appended, batch};
+use crate::log::{self, Appended};
 use crate::sync::lock;
-use crate::units::TopicPartition;
+use crate::units::{Offset, TopicPartition};
 
 /// First version that explains an error in words.
 const MESSAGES: i16 = 8;
@@ -29,6 +29,12 @@ impl From<ResponseError> for Refused {
             reason: code.to_string(),
         }
     }
+}
+
+/// Where a batch went, and where its log begins.
+struct Placed {
+    appended: Appended,
+    start: Offset,
 }
 
 /// Appends each partition's batch; nothing is answered to a producer with `acks=0`.
@@ -67,13 +73,13 @@ fn append(
     records: Bytes,
     transactional_id: Option<&str>,
     context: &Context,
-) -> Result<Appended, Refused> {
+) -> Result<Placed, Refused> {
     let found = core
         .topics
         .partition(topic, partition)
         .ok_or(ResponseError::UnknownTopicOrPartition)?;
     // While the transactions are locked none can end, so no batch lands behind its transaction's marker.
-    let transactions = match batch::transactional_producer(&records) {
+    let transactions = match log::transactional_producer(&records) {
         None => None,
         Some(producer) => {
             let transactions = lock(&core.transactions);
@@ -86,29 +92,29 @@ fn append(
             Some(transactions)
         }
     };
-    let appended = lock(&found.log)
-        .append(records, context.now)
-        .map_err(|error| Refused {
-            code: error.code(),
-            reason: error.to_string(),
-        })?;
-    drop(transactions);
+    let mut log = lock(&found.log);
+    let appended = log.append(records, context.now).map_err(|error| Refused {
+        code: error.code(),
+        reason: error.to_string(),
+    })?;
+    let start = log.start();
+    drop((log, transactions));
     found.wake();
-    Ok(appended)
+    Ok(Placed { appended, start })
 }
 
 fn describe(
     index: i32,
-    appended: Result<Appended, Refused>,
+    placed: Result<Placed, Refused>,
     context: &Context,
 ) -> PartitionProduceResponse {
     let response = PartitionProduceResponse::default().with_index(index);
-    match appended {
-        Ok(appended) => response
+    match placed {
+        Ok(Placed { appended, start }) => response
             .with_base_offset(appended.base.0)
-            .with_log_append_time_ms(-1)
+            .with_log_append_time_ms(appended.log_append_time.map_or(-1, |time| time.0))
             .with_log_start_offset(if context.version >= LOG_START {
-                appended.start.0
+                start.0
             } else {
                 -1
             }),
@@ -116,8 +122,6 @@ fn describe(
             .with_error_code(refused.code.code())
             .with_base_offset(-1)
             .with_log_append_time_ms(-1)
-            .with_error_message(
-                (context.version >= MESSAGES).then(|| text(refused.reason)),
-            ),
+            .with_error_message((context.version >= MESSAGES).then(|| text(refused.reason))),
     }
 }

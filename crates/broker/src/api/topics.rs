@@ -17,7 +17,7 @@ use kafka_protocol::messages::{
 use uuid::Uuid;
 
 use super::configs::source;
-use super::{Context, NODE_ID, text};
+use super::{Context, NODE_ID, keeper, text};
 use crate::broker::Core;
 use crate::sync::lock;
 use crate::topics::{TopicError, settings};
@@ -256,12 +256,11 @@ pub(crate) fn delete_topics(
 }
 
 fn delete(core: &Core, name: &str) -> Result<TopicId, Refused> {
-    let id = core.topics.delete(name, &core.journal)?;
-    let forgotten = lock(&core.groups).forget_topic(name);
-    if let Err(error) = forgotten {
-        tracing::warn!(topic = name, %error, "offsets of a deleted topic are kept");
-    }
-    Ok(id)
+    // Offsets first: if the end comes in between, offsets of a topic that was about to go are gone.
+    lock(&core.groups)
+        .forget_topic(name, &mut keeper(core))
+        .map_err(|error| refused(ResponseError::KafkaStorageError, error.to_string()))?;
+    Ok(core.topics.delete(name, &core.journal)?)
 }
 
 /// Gives topics more partitions.

@@ -1,4 +1,65 @@
 //! One partition's log: record batches in, record batches out.
+//!
+//! ```text
+//! append: batch::check ─> producers::check ─> offset assigned ─> store ─> producers::wrote
+//!         (bytes, CRC)    (sequence, epoch)   (patched in)       (memory,   (sequence, open
+//!                                                                 segments)  transactions)
+//! read:   offset ─> store: whole batches up to the last stable offset ─> aborted transactions beside
+//! open:   recovery: every batch of every segment, through the same producers
+//! ```
+//!
+//! The log is synchronous and has no lock: its owner holds one. It reads no clock. Everything that is
+//! appended is committed at once, since there are no replicas: the high watermark is the end.
+//!
+//! Promises, each checked where it is cheap:
+//! - INV-OFFSETS: offsets are continuous; only the oldest records are ever missing.
+//! - INV-LSO: start <= last stable offset <= end, and the last stable offset is the first offset of the
+//!   earliest transaction that is open, if that is retained.
+//! - An operation that fails has changed nothing.
+//! - With files, what [`PartitionLog::append`] has returned for survives the end of the process.
+
+mod batch;
+mod durable;
+mod error;
+mod memory;
+mod producers;
+mod records;
+mod recovery;
+mod retention;
+mod scan;
+mod segment;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use bytes::Bytes;
+
+use crate::config::Fsync;
+use crate::memory::MemoryBudget;
+use crate::transaction::Outcome;
+use crate::units::{Now, Offset, Producer, Timestamp};
+
+use self::batch::{Header, NO_TIMESTAMP, SizeLimits};
+use self::durable::SegmentStore;
+use self::memory::{MemoryStore, Payment};
+use self::producers::{Producers, Verdict};
+
+pub(crate) use self::error::{AppendError, LogError, ReadError};
+pub(crate) use self::producers::{AbortedTransaction, ActiveProducer};
+pub(crate) use self::recovery::Recovered;
+
+/// Bytes that one read returns at most, unless a single batch is larger: what Kafka's
+/// `fetch.max.bytes` allows.
+const MAX_READ_BYTES: usize = 55 << 20;
+
+/// Who sent a batch, if it is part of a transaction.
+pub(crate) fn transactional_producer(batch: &[u8]) -> Option<Producer> {
+    Header::read(batch)
+        .filter(Header::is_transactional)
+        .and_then(|header| header.producer())
+}
 
 /// Until which offset a reader sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,6 +70,331 @@ pub(crate) enum Isolation {
     Committed,
 }
 
+/// What a topic's configuration says of its logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LogLimits {
+    /// Records older than this may be deleted, in milliseconds; -1 for never.
+    pub(crate) retention_ms: i64,
+    /// The oldest records may be deleted while this many bytes remain; -1 for no limit.
+    pub(crate) retention_bytes: i64,
+    /// A segment that would be larger is followed by another.
+    pub(crate) segment_bytes: u64,
+    /// Bytes of the largest batch that is taken.
+    pub(crate) max_message_bytes: usize,
+}
+
+impl LogLimits {
+    fn sizes(&self) -> SizeLimits {
+        SizeLimits {
+            message: self.max_message_bytes,
+            segment: self.segment_bytes,
+        }
+    }
+}
+
+/// Where a batch went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Appended {
+    /// Offset of its first record.
+    pub(crate) base: Offset,
+    /// Offset of its last record.
+    pub(crate) last: Offset,
+    /// What to answer as its append time, if anything: as in Kafka, a batch that was in the log already
+    /// is answered with its highest timestamp.
+    pub(crate) log_append_time: Option<Timestamp>,
+}
+
+/// What a reader gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Read {
+    /// Whole batches, one after the other. From memory a single batch is not copied, several are copied
+    /// together: the response wants them contiguous.
+    pub(crate) records: Bytes,
+    /// Aborted transactions that these batches may be part of; only for [`Isolation::Committed`].
+    pub(crate) aborted: Vec<AbortedTransaction>,
+    /// The end of the log.
+    pub(crate) high_watermark: Offset,
+    /// Up to where no transaction is open.
+    pub(crate) last_stable: Offset,
+    /// The start of the log.
+    pub(crate) start: Offset,
+}
+
+/// What a store has read: batches, and the offset after them.
+#[derive(Debug)]
+struct Chunk {
+    records: Bytes,
+    next: Offset,
+}
+
+impl Chunk {
+    fn empty(at: Offset) -> Self {
+        Self {
+            records: Bytes::new(),
+            next: at,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Store {
+    Memory(MemoryStore),
+    Segments(SegmentStore),
+}
+
 /// One partition's record batches and what is known of their producers.
 #[derive(Debug)]
-pub(crate) struct PartitionLog;
+pub(crate) struct PartitionLog {
+    store: Store,
+    producers: Producers,
+    limits: LogLimits,
+    start: Offset,
+}
+
+/// Reads `bytes` as a segment, as opening a log would, for what it does to the process.
+pub(crate) fn inspect(bytes: &[u8]) {
+    // Whatever is in it: both are fine.
+    let _ = recovery::inspect(bytes, bytes.len() as u64, Offset(0));
+}
+
+impl PartitionLog {
+    /// An empty log that keeps its batches in memory, and gives all of it back when it is dropped.
+    pub(crate) fn in_memory(limits: LogLimits, budget: MemoryBudget) -> Self {
+        Self {
+            store: Store::Memory(MemoryStore::new(budget)),
+            producers: Producers::default(),
+            limits,
+            start: Offset(0),
+        }
+    }
+
+    /// The log whose segments are in `dir`, which is made if it is not there. Nobody else may use it.
+    pub(crate) fn open(
+        dir: &Path,
+        limits: LogLimits,
+        fsync: Fsync,
+    ) -> Result<(Self, Recovered), LogError> {
+        let opened = recovery::open(dir, fsync)?;
+        let log = Self {
+            store: Store::Segments(opened.store),
+            producers: opened.producers,
+            limits,
+            start: opened.start,
+        };
+        Ok((log, opened.recovered))
+    }
+
+    /// Sets other limits, from the next operation on.
+    pub(crate) fn set_limits(&mut self, limits: LogLimits) {
+        self.limits = limits;
+    }
+
+    /// Appends a client's batch. A batch that its producer has sent before is answered with where it
+    /// went then.
+    pub(crate) fn append(&mut self, batch: Bytes, now: Now) -> Result<Appended, AppendError> {
+        let header = batch::check(&batch, self.limits.sizes())?;
+        let payment = match self.producers.check(&header)? {
+            Verdict::New => Payment::Full,
+            Verdict::OpensTransaction => Payment::WithMarker,
+            Verdict::Duplicate(written) => {
+                return Ok(Appended {
+                    base: written.base,
+                    last: written.last,
+                    log_append_time: Some(written.max_timestamp),
+                });
+            }
+        };
+        let header = header.at(self.end());
+        // A copy of its own: the request's frame, which is larger, must not live as long as the batch.
+        let mut placed = batch.to_vec();
+        batch::place(&mut placed, &header);
+        self.store(&header, placed.into(), payment)?;
+        self.producers.wrote(&header, Some(now.wall));
+        Ok(Appended {
+            base: header.base,
+            last: header.last(),
+            log_append_time: None,
+        })
+    }
+
+    /// Ends the transaction of `producer` with a control batch, and fences older epochs of the producer.
+    /// If no transaction is open, the marker is written all the same, as Kafka does, and harmless:
+    /// repeating is allowed.
+    pub(crate) fn append_marker(
+        &mut self,
+        producer: Producer,
+        outcome: Outcome,
+        now: Now,
+    ) -> Result<Offset, AppendError> {
+        let payment = if self.producers.check_marker(producer)? {
+            Payment::Paid
+        } else {
+            Payment::Full
+        };
+        let marker = batch::marker(self.end(), producer, outcome, now.wall);
+        let header = Header::read(&marker).ok_or(AppendError::Invariant("INV-MARKER"))?;
+        self.store(&header, marker.into(), payment)?;
+        self.producers
+            .ended(producer, outcome, &header, Some(now.wall));
+        Ok(header.base)
+    }
+
+    fn store(&mut self, header: &Header, data: Bytes, payment: Payment) -> Result<(), AppendError> {
+        if header.base != self.end() || header.bytes() != data.len() || header.plausible().is_err()
+        {
+            return Err(AppendError::Invariant("INV-OFFSETS"));
+        }
+        match &mut self.store {
+            Store::Memory(store) => store.append(header, data, payment),
+            Store::Segments(store) => store.append(header, &data, self.limits.segment_bytes),
+        }
+    }
+
+    /// Whole batches from the one that holds `from`, at most `max_bytes` of them; with `at_least_one`
+    /// the first one however large it is. Nothing if there is nothing yet.
+    pub(crate) fn read(
+        &self,
+        from: Offset,
+        isolation: Isolation,
+        max_bytes: usize,
+        at_least_one: bool,
+    ) -> Result<Read, ReadError> {
+        let (start, end, last_stable) = (self.start(), self.end(), self.last_stable());
+        if from < start || from > end {
+            return Err(ReadError::OutOfRange { start, end });
+        }
+        let limit = match isolation {
+            Isolation::Uncommitted => end,
+            Isolation::Committed => last_stable,
+        };
+        let chunk = match &self.store {
+            _ if from >= limit => Chunk::empty(from),
+            Store::Memory(store) => store.read(from, limit, max_bytes, at_least_one),
+            Store::Segments(store) => store.read(from, limit, max_bytes, at_least_one)?,
+        };
+        let aborted = match isolation {
+            Isolation::Committed if chunk.next > from => {
+                self.producers.aborted_within(from, chunk.next)
+            }
+            _ => Vec::new(),
+        };
+        Ok(Read {
+            records: chunk.records,
+            aborted,
+            high_watermark: end,
+            last_stable,
+            start,
+        })
+    }
+
+    /// The first record whose timestamp is at least `timestamp`, and its timestamp. For a batch that is
+    /// compressed its base offset, never later than right; see [`records::first_at`].
+    pub(crate) fn offset_for_time(
+        &self,
+        timestamp: Timestamp,
+    ) -> Result<Option<(Offset, Timestamp)>, ReadError> {
+        let mut from = self.start;
+        loop {
+            let batch = match &self.store {
+                Store::Memory(store) => store.batch_at(timestamp, from),
+                Store::Segments(store) => store.batch_at(timestamp, from)?,
+            };
+            let Some(batch) = batch else {
+                return Ok(None);
+            };
+            if let Some(found) = records::first_at(&batch, timestamp, from) {
+                return Ok(Some(found));
+            }
+            // The record was in the part of the batch that has been deleted.
+            match Header::read(&batch) {
+                Some(header) if header.next() > from => from = header.next(),
+                _ => return Ok(None),
+            }
+        }
+    }
+
+    /// The first record that has the highest timestamp of all, and the timestamp. In a compressed batch,
+    /// that is its last record unless its first has it: timestamps mostly rise.
+    pub(crate) fn offset_of_max_timestamp(&self) -> Result<Option<(Offset, Timestamp)>, ReadError> {
+        let max = match &self.store {
+            Store::Memory(store) => store.max_timestamp(self.start),
+            Store::Segments(store) => store.max_timestamp(self.start)?,
+        };
+        let Some(max) = max else {
+            return Ok(None);
+        };
+        let batch = match &self.store {
+            Store::Memory(store) => store.batch_at(max, self.start),
+            Store::Segments(store) => store.batch_at(max, self.start)?,
+        };
+        let Some((batch, header)) =
+            batch.and_then(|batch| Some((batch.clone(), Header::read(&batch)?)))
+        else {
+            return Ok(None);
+        };
+        if header.is_plain() {
+            // Nothing there if the record is in the part of the batch that has been deleted.
+            return Ok(records::latest(&batch, self.start));
+        }
+        let first_has_it = header.base_timestamp == max && header.base >= self.start;
+        let offset = if first_has_it {
+            header.base
+        } else {
+            header.last()
+        };
+        Ok(Some((offset, max)))
+    }
+
+    /// The first offset that readers see.
+    pub(crate) fn start(&self) -> Offset {
+        self.start
+    }
+
+    /// The offset that the next record gets; the high watermark too.
+    pub(crate) fn end(&self) -> Offset {
+        match &self.store {
+            Store::Memory(store) => store.end(),
+            Store::Segments(store) => store.end(),
+        }
+    }
+
+    /// Up to where a `read_committed` reader sees.
+    pub(crate) fn last_stable(&self) -> Offset {
+        match self.producers.first_open() {
+            Some(first) => first.max(self.start),
+            None => self.end(),
+        }
+    }
+
+    /// Bytes of all batches that are retained.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        match &self.store {
+            Store::Memory(store) => store.bytes(),
+            Store::Segments(store) => store.bytes(),
+        }
+    }
+
+    /// Producers that are remembered.
+    pub(crate) fn producers(&self) -> impl Iterator<Item = ActiveProducer> + '_ {
+        self.producers.active()
+    }
+
+    /// Forgets producers that have no open transaction and that the broker has not seen for `after_ms`.
+    /// They may begin again with any sequence number.
+    pub(crate) fn expire_producers(&mut self, now: Now, after_ms: i64) {
+        self.producers.expire(now.wall, after_ms);
+    }
+
+    /// Has the operating system write everything to the disk.
+    pub(crate) fn sync(&mut self) -> Result<(), LogError> {
+        match &mut self.store {
+            Store::Memory(_) => Ok(()),
+            Store::Segments(store) => store.sync(),
+        }
+    }
+
+    /// Ends the use of the log: everything is on the disk when this returns.
+    pub(crate) fn close(&mut self) -> Result<(), LogError> {
+        self.keep_producers()
+    }
+}

@@ -165,6 +165,11 @@ fn number(config: &BTreeMap<String, String>, name: &str) -> i64 {
     value(config, name).parse().unwrap_or(i64::MAX)
 }
 
+/// [`check`] lets no negative size pass.
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
 /// What the settings mean to a partition's log.
 pub(crate) fn limits(config: &BTreeMap<String, String>) -> LogLimits {
     let deletes = value(config, "cleanup.policy")
@@ -175,8 +180,8 @@ pub(crate) fn limits(config: &BTreeMap<String, String>) -> LogLimits {
     LogLimits {
         retention_ms: retention("retention.ms"),
         retention_bytes: retention("retention.bytes"),
-        segment_bytes: number(config, "segment.bytes").max(1),
-        max_message_bytes: number(config, "max.message.bytes"),
+        segment_bytes: unsigned(number(config, "segment.bytes")),
+        max_message_bytes: unsigned(number(config, "max.message.bytes")) as usize,
     }
 }
 

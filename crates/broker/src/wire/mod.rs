@@ -14,8 +14,8 @@
 //! allocating. Once it has accepted a body, decoding it
 //!
 //! - does not panic, and fails on nothing but text that is not UTF-8;
-//! - takes at most [`bytes_to_decode`] bytes of memory: a small multiple of the body, since a
-//!   struct of empty fields is larger in memory than on the wire.
+//! - takes at most 40 bytes of memory per byte of the body, since an empty text is one byte on the
+//!   wire and 32 in memory, and 1 MiB for tagged fields that are unknown here.
 //!
 //! Text and bytes that the decoder hands out are slices of the frame: whoever keeps one keeps the
 //! whole frame, and copies it if it is to stay.
@@ -49,18 +49,6 @@ const MAX_TEXT: usize = i16::MAX as usize;
 
 /// Bytes of a header up to the correlation id, which every version of it starts with.
 const HEADER_START: usize = 8;
-
-/// Bytes that decoding makes of one byte, at most: an empty text is one byte on the wire and 32 in
-/// memory, a group of `OffsetFetch` with nothing in it 3 and 120.
-const DECODED_PER_BYTE: usize = 40;
-
-/// Bytes that one unknown tagged field takes when decoded, at most: a tree of its own.
-const DECODED_PER_TAGGED_FIELD: usize = 512;
-
-/// Memory that decoding may take for a body of so many bytes that [`check`] has accepted.
-pub(crate) const fn bytes_to_decode(body: usize) -> usize {
-    body * DECODED_PER_BYTE + MAX_UNKNOWN_TAGGED_FIELDS * DECODED_PER_TAGGED_FIELD
-}
 
 /// What a request says before its body.
 #[derive(Debug, Clone, PartialEq, Eq)]

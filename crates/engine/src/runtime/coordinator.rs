@@ -10,7 +10,7 @@ mod freeze;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::time::Duration;
 
 use floodmark_pipeline::Pipeline;
@@ -33,6 +33,9 @@ use crate::window::OpenWindows;
 
 /// Time between looks at watermarks, sources and the time for a checkpoint.
 const TICK: Duration = Duration::from_millis(10);
+
+/// Time between looks for room in a sink's queue that is full.
+const UNSENT_RETRY: Duration = Duration::from_millis(1);
 
 /// A worker that has not polled for this long waits for a sink: its partitions cannot deliver.
 const BLOCKED_AFTER: Duration = Duration::from_secs(1);
@@ -86,6 +89,7 @@ pub fn run(
         to_self: running.to_coordinator,
         started: now,
         phase: Phase::Running,
+        resume_when_sent: false,
         draining_since: None,
         posted: Duration::ZERO,
     };
@@ -153,6 +157,8 @@ pub(super) struct Coordinator {
     to_self: SyncSender<Message>,
     pub(super) started: Duration,
     pub(super) phase: Phase,
+    /// Workers stand at a barrier until every sink's queue holds its `pre_commit`.
+    resume_when_sent: bool,
     draining_since: Option<Duration>,
     posted: Duration,
 }
@@ -204,13 +210,15 @@ impl Coordinator {
         self.assign_owners();
         let mut ticked = Duration::ZERO;
         while self.phase != Phase::Finished {
-            match self.inbox.recv_timeout(TICK) {
+            let wait = if self.has_unsent() { UNSENT_RETRY } else { TICK };
+            match self.inbox.recv_timeout(wait) {
                 Ok(message) => self.hear(message)?,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(EngineError::internal("coordinator", "its inbox has closed"));
                 }
             }
+            self.send_all_unsent()?;
             let now = self.clock.monotonic();
             if now.saturating_sub(ticked) >= TICK {
                 ticked = now;
@@ -387,12 +395,51 @@ impl Coordinator {
         EngineError::Sink { sink, source }
     }
 
-    fn tell(&self, sink: SinkId, command: SinkCommand) -> Result<(), EngineError> {
-        let run = &self.sinks[sink.0];
-        // A sink that has ended has reported why; that report is on its way.
-        run.queue
-            .send(command)
-            .map_err(|_| self.failure_of(&run.name))
+    /// Queues a command for a sink, behind those that wait already. The coordinator never waits for
+    /// a sink itself: it has signals to hear and watermarks to look at.
+    fn tell(&mut self, sink: SinkId, command: SinkCommand) -> Result<(), EngineError> {
+        self.sinks[sink.0].unsent.push_back(command);
+        self.send_unsent(sink)
+    }
+
+    /// Moves commands that wait for room into the sink's queue, as far as there is some.
+    fn send_unsent(&mut self, sink: SinkId) -> Result<(), EngineError> {
+        let run = &mut self.sinks[sink.0];
+        while let Some(command) = run.unsent.pop_front() {
+            match run.queue.try_send(command) {
+                Ok(()) => {}
+                Err(TrySendError::Full(command)) => {
+                    run.unsent.push_front(command);
+                    break;
+                }
+                Err(TrySendError::Disconnected(_)) => {
+                    // A sink that has ended has reported why; that report is on its way.
+                    let name = run.name.clone();
+                    return Err(self.failure_of(&name));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what waits, and lets workers go on that wait for it: rows of theirs that overtook a
+    /// `pre_commit` would be in the wrong checkpoint.
+    fn send_all_unsent(&mut self) -> Result<(), EngineError> {
+        for sink in 0..self.sinks.len() {
+            self.send_unsent(SinkId(sink))?;
+        }
+        if self.resume_when_sent && !self.has_unsent() {
+            self.resume_when_sent = false;
+            for worker in &self.workers {
+                order(worker, Command::Resume);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a sink's queue is too full for what the coordinator has to say.
+    fn has_unsent(&self) -> bool {
+        self.sinks.iter().any(|sink| !sink.unsent.is_empty())
     }
 
     /// The error a thread has reported, if it is in the inbox.

@@ -1,6 +1,6 @@
 //! What the threads say to each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::Duration;
@@ -164,6 +164,8 @@ pub(super) struct WorkerRun {
 pub(super) struct SinkRun {
     pub(super) name: String,
     pub(super) queue: SinkQueue,
+    /// What the coordinator has to say and the queue had no room for, in order.
+    pub(super) unsent: VecDeque<SinkCommand>,
     /// What had become visible before this run.
     pub(super) before: Committed,
     pub(super) count: SharedCount,

@@ -1,6 +1,6 @@
 //! Putting the threads in place, and ending them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -92,6 +92,7 @@ pub(super) fn start(
         sink_runs.push(SinkRun {
             name: started.name,
             queue,
+            unsent: VecDeque::new(),
             before: started.committed,
             count: counter,
         });

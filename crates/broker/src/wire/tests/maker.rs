@@ -18,6 +18,10 @@ pub(super) struct Whims {
     pub(super) least: Option<usize>,
     /// Each struct carries one unknown tagged field.
     pub(super) tag_each: bool,
+    /// What texts are taken from; random letters if there are none.
+    pub(super) words: &'static [&'static str],
+    /// What numbers are taken from; random ones if there are none.
+    pub(super) numbers: &'static [i64],
 }
 
 /// A body on its way.
@@ -32,8 +36,6 @@ pub(super) struct Maker {
     pub(super) nullables: usize,
     /// Arrays written.
     pub(super) arrays: usize,
-    /// Structs written.
-    pub(super) structs: usize,
 }
 
 impl Maker {
@@ -52,7 +54,6 @@ impl Maker {
             out: Vec::new(),
             nullables: 0,
             arrays: 0,
-            structs: 0,
         };
         maker.fields(request.fields);
         (std::mem::take(&mut maker.out), maker)
@@ -68,7 +69,6 @@ impl Maker {
     }
 
     fn fields(&mut self, fields: &[Field]) {
-        self.structs += 1;
         let (version, flexible) = (self.version, self.flexible);
         for field in fields.iter().filter(|field| field.is_in(version)) {
             if field.tag.is_none() {
@@ -168,38 +168,50 @@ impl Maker {
     }
 
     fn number(&mut self, size: usize) {
-        for _ in 0..size {
+        if self.whims.numbers.is_empty() {
+            return self.random(size);
+        }
+        let number = self.whims.numbers[self.below(self.whims.numbers.len() as u64)];
+        let bytes = i128::from(number).to_be_bytes();
+        self.out.extend(&bytes[bytes.len() - size..]);
+    }
+
+    fn random(&mut self, bytes: usize) {
+        for _ in 0..bytes {
             let byte = self.below(256) as u8;
             self.out.push(byte);
         }
     }
 
     fn text(&mut self, nullable: bool) {
-        let length = if self.is_null(nullable) {
-            None
-        } else if self.whims.least.is_some() {
-            Some(0)
-        } else if self.below(50) == 0 {
-            Some(self.below(300))
-        } else {
-            Some(self.below(12))
-        };
+        let text = (!self.is_null(nullable)).then(|| self.some_text());
+        let length = text.as_ref().map(Vec::len);
         if self.flexible {
             self.varint(length.map_or(0, |length| length + 1));
         } else {
             let length = length.map_or(-1, |length| length as i16);
             self.out.extend(length.to_be_bytes());
         }
-        for _ in 0..length.unwrap_or_default() {
-            let letter = b'a' + self.below(26) as u8;
-            self.out.push(letter);
+        self.out.extend(text.unwrap_or_default());
+    }
+
+    fn some_text(&mut self) -> Vec<u8> {
+        if !self.whims.words.is_empty() {
+            let word = self.below(self.whims.words.len() as u64);
+            return self.whims.words[word].as_bytes().to_vec();
         }
+        if self.whims.least.is_some() {
+            return Vec::new();
+        }
+        let most = if self.below(50) == 0 { 300 } else { 12 };
+        let length = self.below(most);
+        (0..length).map(|_| b'a' + self.below(26) as u8).collect()
     }
 
     fn random_bytes(&mut self) {
         if self.whims.least.is_none() {
             let length = self.below(20);
-            self.number(length);
+            self.random(length);
         }
     }
 

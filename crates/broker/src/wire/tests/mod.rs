@@ -5,18 +5,20 @@ use std::fmt::Debug;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::{ApiVersionsRequest, MetadataRequest, RequestHeader};
-use kafka_protocol::protocol::{Encodable, Request as _, StrBytes};
+use kafka_protocol::protocol::{Encodable, Request as KafkaRequest, StrBytes};
 use proptest::prelude::*;
 
 use self::maker::{Maker, Whims};
 use self::memory::most_held;
 use super::any::{Decoded, Visitor, decode, visit};
-use super::requests::{REQUESTS, find};
+use super::requests::REQUESTS;
 use super::schema::Request;
-use super::{
-    Fault, MAX_ELEMENTS, MAX_UNKNOWN_TAGGED_FIELDS, WireError, after_body, bytes_to_decode, check,
-    header,
-};
+use super::{Fault, MAX_ELEMENTS, MAX_UNKNOWN_TAGGED_FIELDS, WireError, after_body, check, header};
+
+/// What decoding may take for a body of so many bytes.
+fn bytes_to_decode(body: usize) -> usize {
+    40 * body + (1 << 20)
+}
 
 /// Each request in each version.
 fn all() -> impl Iterator<Item = (&'static Request, i16)> {
@@ -25,9 +27,9 @@ fn all() -> impl Iterator<Item = (&'static Request, i16)> {
         .flat_map(|request| (request.first..=request.last).map(move |version| (request, version)))
 }
 
-fn fault(result: Result<(), WireError>) -> Option<Fault> {
-    match result {
-        Err(WireError::Malformed { fault, .. }) => Some(fault),
+fn fault<T>(result: Result<T, WireError>) -> Option<Fault> {
+    match result.err()? {
+        WireError::Malformed { fault, .. } => Some(fault),
         _ => None,
     }
 }
@@ -41,7 +43,7 @@ struct RoundTrip<'a> {
 impl Visitor for RoundTrip<'_> {
     type Output = Vec<u8>;
 
-    fn visit<R: kafka_protocol::protocol::Request + PartialEq + Debug>(self) -> Vec<u8> {
+    fn visit<R: KafkaRequest + PartialEq + Debug>(self) -> Vec<u8> {
         let mut left = Bytes::copy_from_slice(self.body);
         let request = R::decode(&mut left, self.version).expect("it decodes");
         assert!(left.is_empty(), "{} bytes were not decoded", left.len());
@@ -61,7 +63,7 @@ struct Versions(i16);
 impl Visitor for Versions {
     type Output = (i16, i16, bool);
 
-    fn visit<R: kafka_protocol::protocol::Request + PartialEq + Debug>(self) -> Self::Output {
+    fn visit<R: KafkaRequest + PartialEq + Debug>(self) -> Self::Output {
         let versions = R::VERSIONS;
         (versions.min, versions.max, R::header_version(self.0) == 2)
     }
@@ -193,7 +195,7 @@ fn decoding_takes_no_more_memory_than_was_promised() {
             let (_, made) = Maker::make(request, version, 0, whims);
             for array in 0..made.arrays.max(1) {
                 // So many that tagged fields in each stay below their limit.
-                let count = if tag_each { 600 } else { 20_000 };
+                let count = if tag_each { 600 } else { 3_000 };
                 whims.grow = Some((array, count));
                 whims.least = Some(inner);
                 let (body, _) = Maker::make(request, version, 0, whims);
@@ -220,7 +222,7 @@ fn decoding_takes_no_more_memory_than_was_promised() {
             }
         }
     }
-    assert!(worst > 20.0, "the promise could be smaller: {worst}");
+    assert!(worst > 30.0, "the promise could be smaller: {worst}");
 }
 
 #[test]
@@ -285,9 +287,9 @@ fn numbers_of_more_than_32_bits_and_long_texts_are_refused() {
         name(&[0xff, 0xff, 0xff, 0xff, 0x0f]),
         Some(Fault::LongText(_))
     ));
-    let long = [&[0x81, 0x80, 2][..], &[b'x'; 0x8000], &[1, 0]].concat();
+    let long = [&[0x81, 0x80, 2][..], &vec![b'x'; 0x8000], &[1, 0]].concat();
     assert_eq!(name(&long), Some(Fault::LongText(0x8000)));
-    let longest = [&[0x80, 0x80, 2][..], &[b'x'; 0x7fff], &[1, 0]].concat();
+    let longest = [&[0x80, 0x80, 2][..], &vec![b'x'; 0x7fff], &[1, 0]].concat();
     assert_eq!(name(&longest), None);
 }
 
@@ -347,7 +349,7 @@ fn of_an_unknown_request_the_correlation_id_is_read_and_no_more() {
 fn a_header_that_does_not_fit_its_frame_is_refused() {
     let with = |rest: &[u8]| {
         let frame = [&[0, 18, 0, 3, 0, 0, 0, 1][..], rest].concat();
-        fault(header(&frame).map(drop))
+        fault(header(&frame))
     };
     assert_eq!(header(&[0; 7]), Err(WireError::NoHeader(7)));
     assert_eq!(with(&[]), Some(Fault::Truncated { wanted: 2, left: 0 }));
@@ -414,16 +416,6 @@ proptest! {
             }
         }
         assert_accepted_decodes(request.key, version, &body);
-    }
-}
-
-#[test]
-fn every_request_is_found_by_its_number() {
-    for request in REQUESTS {
-        assert!(std::ptr::eq(
-            find(request.key).expect(request.name),
-            request
-        ));
     }
 }
 

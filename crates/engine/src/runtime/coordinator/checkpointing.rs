@@ -84,11 +84,7 @@ impl Coordinator {
             };
             self.tell(*sink, command)?;
         }
-        if !last {
-            for worker in &self.workers {
-                order(worker, Command::Resume);
-            }
-        }
+        self.resume_when_sent = !last;
         let stage = Stage::Sinks {
             missing: sinks,
             done: BTreeMap::new(),
@@ -96,7 +92,7 @@ impl Coordinator {
         };
         self.set_stage(stage);
         self.store_if_ready();
-        Ok(())
+        self.send_all_unsent()
     }
 
     fn set_stage(&mut self, stage: Stage) {

@@ -1,5 +1,6 @@
 //! Watermarks and windows: when a window fires, and what becomes of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -16,6 +17,9 @@ use crate::window::{OpenWindows, WindowError};
 
 impl Coordinator {
     pub(super) fn advance_watermarks(&mut self, views: &[WorkerView], now: Duration) {
+        // A sink that cannot take the windows that have fired gets no more of them: they stay where
+        // they are, and their rows are not late yet.
+        let stuck = self.has_unsent();
         for index in 0..self.sources.len() {
             let id = SourceId(index);
             let last_open_end = self.last_open_end(id, views);
@@ -49,7 +53,8 @@ impl Coordinator {
             let Some(watermark) = tracker.advance(now, last_open_end) else {
                 continue;
             };
-            if source.closing.is_none() && self.passes_a_window_end(id, watermark) {
+            let busy = stuck || source.closing.is_some();
+            if !busy && self.passes_a_window_end(id, watermark) {
                 self.close(id, watermark);
             }
         }
@@ -153,13 +158,14 @@ impl Coordinator {
         source: SourceId,
         fire: impl Fn(&mut OpenWindows<ChunkRef>) -> Result<Fired, WindowError>,
     ) -> Result<(), EngineError> {
+        let plan = Arc::clone(&self.plan);
         let outputs: Vec<OutputId> = self.windowed(source).map(|(output, _)| output).collect();
         for output in outputs {
             let Some(open) = self.open.get_mut(&output) else {
                 continue;
             };
-            let fired = fire(open).map_err(|e| window_error(&self.plan, output, e))?;
-            let plan = &self.plan.outputs[output.0];
+            let fired = fire(open).map_err(|e| window_error(&plan, output, e))?;
+            let plan = &plan.outputs[output.0];
             for (_, batch) in fired {
                 let batch = apply_all(&plan.after, batch).map_err(|source| EngineError::Query {
                     output: plan.name.clone(),

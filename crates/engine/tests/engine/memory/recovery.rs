@@ -1,6 +1,9 @@
 //! What a start finds, and what it refuses.
 
-use floodmark_engine::runtime::{EngineError, RunOptions, StopSignal};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use floodmark_engine::runtime::{EngineError, Phase, RunOptions, StopSignal};
 use floodmark_engine::units::Partition;
 
 use super::rig::Rig;
@@ -31,6 +34,39 @@ fn open_windows_wait_in_the_checkpoint() {
     rig.append(&events[2].record());
     let finished = rig.finish();
     rig.verify(&events, &finished);
+}
+
+#[test]
+fn a_sink_that_stands_still_keeps_nobody_from_hearing_a_signal() {
+    let rig = Rig::new(1, 1, 64);
+    // More windows than a sink's queue holds.
+    let events: Vec<Event> = (0..120).map(|minute| reading(0, minute * 60)).collect();
+    events.iter().for_each(|event| rig.append(&event.record()));
+    rig.stuck.store(true, Ordering::Relaxed);
+    let stop = StopSignal::new();
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| rig.run(RunOptions::default(), &stop, None));
+        wait_until("the alerts are out", || rig.alerts.rows().len() == 120);
+        stop.stop();
+        wait_until("the signal is heard", || {
+            rig.board.read().phase == Phase::Draining
+        });
+        rig.stuck.store(false, Ordering::Relaxed);
+        run.join().expect("no panic").expect("the run ends well");
+    });
+    let finished = rig.finish();
+    rig.verify(&events, &finished);
+}
+
+fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "not yet: {what}"
+        );
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
 }
 
 #[test]

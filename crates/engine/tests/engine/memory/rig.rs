@@ -1,7 +1,7 @@
 //! A pipeline on in-memory stand-ins that survives its own runs.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -12,10 +12,12 @@ use floodmark_engine::runtime::{
     EngineError, Finished, Parts, RunOptions, SinkContext, SinkFactory, SinkSlot, StatusBoard,
     StopSignal, run,
 };
-use floodmark_engine::sink::{Sink, SinkError};
+use floodmark_engine::sink::{
+    CommitPermit, Committed, OutputRows, PreCommit, Progress, Sink, SinkError,
+};
 use floodmark_engine::storage::Store;
-use floodmark_engine::testing::{MemorySource, MemoryTable};
-use floodmark_engine::units::{OutputId, Partition};
+use floodmark_engine::testing::{MemorySink, MemorySource, MemoryTable};
+use floodmark_engine::units::{Epoch, OutputId, Partition};
 use floodmark_pipeline::{OnLostPosition, Pipeline, Start};
 use floodmark_sql::{Plan, plan};
 
@@ -83,6 +85,10 @@ pub(crate) struct Rig {
     pub(crate) dead: MemoryTable,
     pub(crate) late: MemoryTable,
     pub(crate) store: Store,
+    /// While it is set, the windows' sink stands still in `write`.
+    pub(crate) stuck: Arc<AtomicBool>,
+    /// What the newest run says of itself.
+    pub(crate) board: StatusBoard,
     tokio: tokio::runtime::Runtime,
     runs: AtomicI64,
 }
@@ -112,6 +118,8 @@ impl Rig {
             dead: MemoryTable::new(),
             late: MemoryTable::new(),
             store: Store::in_memory(),
+            stuck: Arc::default(),
+            board: StatusBoard::new(),
             tokio,
             runs: AtomicI64::new(0),
         }
@@ -135,6 +143,7 @@ impl Rig {
                 alerts: self.alerts.clone(),
                 dead: self.dead.clone(),
                 late: self.late.clone(),
+                stuck: Arc::clone(&self.stuck),
                 clock: Arc::clone(&clock),
             }),
             checkpoints: CheckpointStore::new(self.store.clone(), 3),
@@ -146,7 +155,7 @@ impl Rig {
             Some(death) => mortal::until(death, parts),
             None => parts,
         };
-        run(parts, options, stop, &StatusBoard::new())
+        run(parts, options, stop, &self.board)
     }
 
     /// Writes a record to the topic.
@@ -203,6 +212,7 @@ struct Tables {
     alerts: MemoryTable,
     dead: MemoryTable,
     late: MemoryTable,
+    stuck: Arc<AtomicBool>,
     clock: Arc<dyn Clock>,
 }
 
@@ -214,10 +224,48 @@ impl SinkFactory for Tables {
         };
         Ok(match slot {
             // Files of at least four rows: smaller ones are carried by checkpoints.
-            SinkSlot::Output(OutputId(0)) => Box::new(self.windows.sink(run.generation, 4)),
+            SinkSlot::Output(OutputId(0)) => Box::new(MayStick {
+                sink: self.windows.sink(run.generation, 4),
+                stuck: Arc::clone(&self.stuck),
+            }),
             SinkSlot::Output(_) => ahead(&self.alerts),
             SinkSlot::DeadLetter => ahead(&self.dead),
             SinkSlot::Late => Box::new(self.late.sink(run.generation, 0)),
         })
+    }
+}
+
+/// A sink that stands still when it is told to.
+struct MayStick {
+    sink: MemorySink,
+    stuck: Arc<AtomicBool>,
+}
+
+impl Sink for MayStick {
+    fn restore(
+        &mut self,
+        permit: &CommitPermit,
+        pre_commit: PreCommit,
+    ) -> Result<Committed, SinkError> {
+        self.sink.restore(permit, pre_commit)
+    }
+
+    fn write(&mut self, rows: OutputRows, progress: &[Progress]) -> Result<(), SinkError> {
+        while self.stuck.load(Ordering::Relaxed) {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        self.sink.write(rows, progress)
+    }
+
+    fn poll(&mut self) -> Result<(Committed, Option<Duration>), SinkError> {
+        self.sink.poll()
+    }
+
+    fn pre_commit(&mut self, epoch: Epoch, last: bool) -> Result<PreCommit, SinkError> {
+        self.sink.pre_commit(epoch, last)
+    }
+
+    fn commit(&mut self, permit: &CommitPermit) -> Result<Committed, SinkError> {
+        self.sink.commit(permit)
     }
 }
