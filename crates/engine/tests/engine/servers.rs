@@ -73,23 +73,30 @@ pub(crate) fn topic(
     config: &[(&str, &str)],
 ) -> String {
     let name = unique(stem);
-    create(cluster, &name, partitions, config);
+    create(cluster, &[&name], partitions, config);
     name
 }
 
-/// Makes a topic and waits until the cluster knows it.
-pub(crate) fn create(cluster: &KafkaCluster, name: &str, partitions: i32, config: &[(&str, &str)]) {
+/// Makes topics and waits until the cluster knows them.
+pub(crate) fn create(
+    cluster: &KafkaCluster,
+    names: &[&str],
+    partitions: i32,
+    config: &[(&str, &str)],
+) {
     let text = |text: &&str| (*text).to_owned();
-    let spec = TopicSpec {
-        name: name.to_owned(),
-        partitions,
-        config: config.iter().map(|(k, v)| (text(k), text(v))).collect(),
-    };
     let topics = Topics::new(cluster).expect("a client");
-    topics.create(&spec, deadline()).expect("the topic is made");
     let until = deadline();
-    while topics.partitions(name, until).expect("metadata").is_none() {
-        assert!(Instant::now() < until, "topic {name} does not show up");
+    for name in names {
+        let spec = TopicSpec {
+            name: text(name),
+            partitions,
+            config: config.iter().map(|(k, v)| (text(k), text(v))).collect(),
+        };
+        topics.create(&spec, until).expect("the topic is made");
+        while topics.partitions(name, until).expect("metadata").is_none() {
+            assert!(Instant::now() < until, "topic {name} does not show up");
+        }
     }
 }
 
@@ -106,10 +113,6 @@ pub(crate) struct Seen {
 
 /// Everything a `read_committed` consumer sees in a topic now.
 pub(crate) fn read_committed(cluster: &KafkaCluster, topic: &str) -> Vec<Seen> {
-    let partitions = Topics::new(cluster)
-        .and_then(|topics| topics.partitions(topic, deadline()))
-        .expect("metadata")
-        .expect("the topic exists") as i32;
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", &cluster.brokers)
         .set("group.id", "floodmark-test")
@@ -117,8 +120,16 @@ pub(crate) fn read_committed(cluster: &KafkaCluster, topic: &str) -> Vec<Seen> {
         .set("enable.partition.eof", "true")
         .set("isolation.level", "read_committed")
         .set("fetch.message.max.bytes", "20000000")
+        // The end of a topic is to be told at once.
+        .set("fetch.wait.max.ms", "10")
         .create()
         .expect("a consumer");
+    // Asked by the same client, which would find the partitions' leaders a second later by itself.
+    let metadata = consumer
+        .fetch_metadata(Some(topic), PATIENCE)
+        .expect("metadata");
+    let partitions = metadata.topics()[0].partitions().len() as i32;
+    assert!(partitions > 0, "there is no topic {topic}");
     let mut list = TopicPartitionList::new();
     for partition in 0..partitions {
         list.add_partition_offset(topic, partition, Offset::Beginning)

@@ -181,9 +181,9 @@ fn large_values() -> Vec<Option<Vec<u8>>> {
 /// Reads large records with topics of such limits; returns what became of the dead letters.
 fn large(limit_of_dead: &str) -> Vec<Option<usize>> {
     let job = Job::without_topics();
-    job.create(Topic::Source, &[("max.message.bytes", "4000000")]);
-    job.create(Topic::Alerts, &[]);
-    job.create(Topic::Dead, &[("max.message.bytes", limit_of_dead)]);
+    job.create(&[Topic::Source], &[("max.message.bytes", "4000000")]);
+    job.create(&[Topic::Alerts], &[]);
+    job.create(&[Topic::Dead], &[("max.message.bytes", limit_of_dead)]);
     let records = spread(large_values());
     job.append(&records);
     let finished = job.finish();

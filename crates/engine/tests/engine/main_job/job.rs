@@ -44,6 +44,10 @@ pub(super) enum Topic {
     Dead,
 }
 
+impl Topic {
+    pub(super) const ALL: [Self; 3] = [Self::Source, Self::Alerts, Self::Dead];
+}
+
 pub(super) struct Job {
     name: String,
     cluster: KafkaCluster,
@@ -57,9 +61,7 @@ impl Job {
     /// A job with its three topics.
     pub(super) fn new() -> Self {
         let job = Self::without_topics();
-        for topic in [Topic::Source, Topic::Alerts, Topic::Dead] {
-            job.create(topic, &[]);
-        }
+        job.create(&Topic::ALL, &[]);
         job
     }
 
@@ -96,8 +98,10 @@ impl Job {
         }
     }
 
-    pub(super) fn create(&self, topic: Topic, config: &[(&str, &str)]) {
-        servers::create(&self.cluster, &self.topic(topic), 3, config);
+    pub(super) fn create(&self, topics: &[Topic], config: &[(&str, &str)]) {
+        let names: Vec<String> = topics.iter().map(|topic| self.topic(*topic)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        servers::create(&self.cluster, &names, 3, config);
     }
 
     /// Writes records to the source topic.

@@ -6,6 +6,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::job::{CAUGHT_UP, Job, read};
+use super::seed;
 use crate::events::simulated;
 
 #[test]
@@ -31,9 +32,7 @@ fn windows_alerts_dead_letters_and_late_rows_equal_the_model_and_the_simulators_
 #[test]
 fn results_of_a_stream_that_goes_on_while_runs_are_stopped_and_started_equal_the_model() {
     const STOPS: usize = 5;
-    let seed: u64 = rand::random();
-    eprintln!("seed {seed}");
-    let mut random = SmallRng::seed_from_u64(seed);
+    let mut random = SmallRng::seed_from_u64(seed());
     let job = Job::new();
     let (records, _) = simulated(12_000, 50, 3);
     let mut parts = records.chunks(records.len() / (STOPS + 1));
