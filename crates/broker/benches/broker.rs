@@ -15,15 +15,15 @@ use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    ApiKey, CreateTopicsRequest, FetchRequest, FetchResponse, ProduceRequest, RequestHeader,
-    TopicName,
+    ApiKey, CreateTopicsRequest, CreateTopicsResponse, FetchRequest, FetchResponse, ProduceRequest,
+    ProduceResponse, RequestHeader, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use kafka_protocol::records::{
     Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
 };
 
-const EVENT: &[u8; 140] = br#"{"device_id":"MTR-00123","ts":"2025-08-17T12:34:56.789Z","temperature_c":78.612,"vibration_g":0.1234,"status":"OK","site":"fab1","line":"L01"}"#;
+const EVENT: &[u8; 140] = br#"{"device_id":"MTR-00123","ts":"2025-08-17T12:34:56.789Z","temperature_c":78.61,"vibration_g":0.123,"status":"OK","site":"fab1","line":"L01"}"#;
 const EVENTS_PER_BATCH: i64 = 500;
 const PARTITIONS: i32 = 3;
 const REQUESTS: usize = 6_000;
@@ -47,11 +47,11 @@ fn main() {
             client.send(&frames[request % frames.len()]);
             waiting += 1;
             if waiting == IN_FLIGHT {
-                client.receive();
+                check_produced(client.receive());
                 waiting -= 1;
             }
         }
-        (0..waiting).for_each(|_| drop(client.receive()));
+        (0..waiting).for_each(|_| check_produced(client.receive()));
     });
     let home = directory.as_deref().unwrap_or("memory");
     report(&format!("produced into {home}"), events, measured);
@@ -131,7 +131,12 @@ impl Client {
             .with_replication_factor(1);
         let request = CreateTopicsRequest::default().with_topics(vec![topic]);
         self.send(&frame(ApiKey::CreateTopics, 4, &request));
-        self.receive();
+        let response = CreateTopicsResponse::decode(&mut self.receive(), 4);
+        let topics = response.expect("an answer").topics;
+        assert!(
+            topics.iter().all(|topic| topic.error_code == 0),
+            "{topics:?}"
+        );
     }
 
     fn send(&mut self, frame: &[u8]) {
@@ -177,7 +182,8 @@ fn produce_frame(partition: i32) -> Bytes {
         producer_epoch: -1,
         timestamp_type: TimestampType::Creation,
         offset,
-        sequence: -1,
+        // The encoder starts another batch where sequences do not rise with offsets.
+        sequence: offset as i32 - 1,
         timestamp: 1_755_434_096_789,
         key: Some(Bytes::from_static(b"MTR-00123")),
         value: Some(Bytes::from_static(EVENT)),
@@ -201,6 +207,18 @@ fn produce_frame(partition: i32) -> Bytes {
         .with_timeout_ms(10_000)
         .with_topic_data(vec![topic]);
     frame(ApiKey::Produce, 7, &request)
+}
+
+fn check_produced(mut answer: Bytes) {
+    let response = ProduceResponse::decode(&mut answer, 7).expect("a produce response");
+    let mut partitions = response
+        .responses
+        .iter()
+        .flat_map(|topic| &topic.partition_responses);
+    assert!(
+        partitions.all(|partition| partition.error_code == 0),
+        "{response:?}"
+    );
 }
 
 fn fetch_frame(offsets: &[i64]) -> Bytes {
@@ -228,11 +246,17 @@ fn fetch_frame(offsets: &[i64]) -> Bytes {
 fn advance(mut answer: Bytes, offsets: &mut [i64]) -> u64 {
     let response = FetchResponse::decode(&mut answer, 11).expect("a fetch response");
     let mut events = 0;
-    for partition in response
-        .responses
-        .iter()
-        .flat_map(|topic| &topic.partitions)
-    {
+    let partitions = || {
+        response
+            .responses
+            .iter()
+            .flat_map(|topic| &topic.partitions)
+    };
+    assert!(
+        partitions().all(|partition| partition.error_code == 0),
+        "{response:?}"
+    );
+    for partition in partitions() {
         let mut records = partition.records.clone().unwrap_or_default();
         let offset = &mut offsets[partition.partition_index as usize];
         while records.len() >= 61 {

@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut log = Log::open(dir)?;
         let start = Instant::now();
         for _ in 0..EVENTS / EVENTS_PER_BATCH {
-            log.append(batch.clone())?;
+            log.append(&batch)?;
         }
         report(name, "appended", start);
         let start = Instant::now();
@@ -65,7 +65,7 @@ fn batch() -> Result<Bytes, Box<dyn std::error::Error>> {
             timestamp: 1_700_000_000_000 + place,
             key: None,
             value: Some(Bytes::from(vec![b'x'; EVENT_BYTES])),
-            headers: Default::default(),
+            headers: std::iter::empty().collect(),
         })
         .collect();
     let mut batch = BytesMut::new();

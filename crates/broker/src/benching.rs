@@ -35,7 +35,7 @@ impl Log {
     }
 
     /// Appends a batch.
-    pub fn append(&mut self, batch: Bytes) -> Result<(), String> {
+    pub fn append(&mut self, batch: &[u8]) -> Result<(), String> {
         let now = Now {
             instant: Instant::now(),
             wall: Timestamp(0),

@@ -155,17 +155,17 @@ impl Effects for Core {
                 group: group.to_owned(),
                 source: error,
             })?;
-        groups.clear_pending(producer_id);
+        groups.clear_pending(group, producer_id);
         Ok(())
     }
 
     fn release_offsets(
         &self,
-        _group: &str,
+        group: &str,
         producer_id: i64,
         _offsets: &[(TopicPartition, CommittedOffset)],
     ) {
-        lock(&self.groups).clear_pending(producer_id);
+        lock(&self.groups).clear_pending(group, producer_id);
     }
 }
 
@@ -193,7 +193,8 @@ impl Host for Core {
         lock(&self.groups)
             .check_transactional_commit(&claim)
             .map_err(|error| {
-                ResponseError::try_from_code(error.code()).unwrap_or(ResponseError::UnknownServerError)
+                ResponseError::try_from_code(error.code())
+                    .unwrap_or(ResponseError::UnknownServerError)
             })
     }
 }
@@ -203,7 +204,9 @@ impl Host for Core {
 #[non_exhaustive]
 pub enum StartError {
     /// Something else listens there.
-    #[error("{address} is taken: another program listens there. Stop it, or listen on another port")]
+    #[error(
+        "{address} is taken: another program listens there. Stop it, or listen on another port"
+    )]
     AddressInUse {
         /// Address asked for.
         address: String,
@@ -233,7 +236,9 @@ pub enum StartError {
         found: u32,
     },
     /// The data directory holds something else.
-    #[error("{path} is not a broker's: {reason}. Use another directory, or remove it to start anew")]
+    #[error(
+        "{path} is not a broker's: {reason}. Use another directory, or remove it to start anew"
+    )]
     NotOurs {
         /// The file.
         path: PathBuf,
@@ -331,7 +336,11 @@ impl Broker {
         };
         // Without receivers there is nobody left to tell.
         let _ = self.stop.send(true);
-        runtime.shutdown_timeout(STOP_PATIENCE);
+        // On a thread of its own, for the caller may be on a runtime itself, where nobody may block so.
+        let ending = std::thread::spawn(move || runtime.shutdown_timeout(STOP_PATIENCE));
+        if ending.join().is_err() {
+            return Err(StopError("its threads did not end".to_owned()));
+        }
         let topics = self.core.topics.close();
         let journal = self.core.journal.sync();
         topics.map_err(|error| StopError(error.to_string()))?;

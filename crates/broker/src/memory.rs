@@ -34,12 +34,9 @@ impl MemoryBudget {
     }
 
     /// Bytes that are taken.
+    #[cfg(test)]
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Bytes that may be taken in all.
-    pub(crate) fn limit(&self) -> usize {
-        self.limit
-    }
 }

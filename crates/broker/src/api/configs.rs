@@ -160,11 +160,7 @@ fn of_broker(core: &Core) -> Vec<Shown> {
     ]
 }
 
-fn describe(
-    shown: Shown,
-    synonyms: bool,
-    context: &Context,
-) -> DescribeConfigsResourceResult {
+fn describe(shown: Shown, synonyms: bool, context: &Context) -> DescribeConfigsResourceResult {
     let name = text(shown.name);
     let mut same = Vec::new();
     if synonyms {

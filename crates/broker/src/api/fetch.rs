@@ -121,7 +121,11 @@ fn read_all(
             let room = usize::try_from(asked.partition_max_bytes)
                 .unwrap_or(0)
                 .min(limit.saturating_sub(bytes));
-            let epoch = if context.version >= 9 { asked.current_leader_epoch } else { -1 };
+            let epoch = if context.version >= 9 {
+                asked.current_leader_epoch
+            } else {
+                -1
+            };
             let from = Offset(asked.fetch_offset);
             // The first batch always comes, however large, or the reader would be stuck at it.
             let answer = check_epoch(epoch)

@@ -1,5 +1,10 @@
 //! Offsets that groups commit, fetch and delete.
 
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "all handlers have one signature: they are handed the request"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use kafka_protocol::ResponseError;
@@ -26,14 +31,14 @@ use crate::group::{Claim, Generation, GroupError, Groups, Keep};
 use crate::journal::CommittedOffset;
 use crate::units::{Now, Offset, Timestamp, TopicPartition};
 
-/// From this version of OffsetFetch on, one request asks for several groups.
+/// From this version of `OffsetFetch` on, one request asks for several groups.
 const FETCH_MANY_SINCE: i16 = 8;
-/// From this version of OffsetFetch on, leader epochs are answered.
+/// From this version of `OffsetFetch` on, leader epochs are answered.
 const FETCH_EPOCH_SINCE: i16 = 5;
 /// Stands for an offset, and for a leader epoch, that there is not.
 const NONE: i32 = -1;
 
-/// OffsetCommit, versions 2 to 9.
+/// `OffsetCommit`, versions 2 to 9.
 pub(crate) fn offset_commit(
     core: &Core,
     request: OffsetCommitRequest,
@@ -134,7 +139,7 @@ fn commit(
     OffsetCommitResponse::default().with_topics(topics)
 }
 
-/// OffsetFetch, versions 1 to 9.
+/// `OffsetFetch`, versions 1 to 9.
 pub(crate) fn offset_fetch(
     core: &Core,
     request: OffsetFetchRequest,
@@ -223,15 +228,15 @@ fn offsets(
             let found = (partitions.into_iter())
                 .map(|partition| partition_of(&name, partition))
                 .filter(|at| seen.insert((group.to_owned(), at.clone())))
-                .map(|at| find(groups, group, at, require_stable))
+                .map(|at| find(groups, group, &at, require_stable))
                 .collect();
             (name, found)
         })
         .collect()
 }
 
-fn find(groups: &Groups, group: &str, at: TopicPartition, require_stable: bool) -> Found {
-    let (committed, error) = match groups.committed(group, &at, require_stable) {
+fn find(groups: &Groups, group: &str, at: &TopicPartition, require_stable: bool) -> Found {
+    let (committed, error) = match groups.committed(group, at, require_stable) {
         Ok(committed) => (committed.cloned(), Ok(())),
         Err(error) => (None, Err(error)),
     };
@@ -275,7 +280,7 @@ impl Found {
     }
 }
 
-/// OffsetDelete, version 0.
+/// `OffsetDelete`, version 0.
 pub(crate) fn offset_delete(
     core: &Core,
     request: OffsetDeleteRequest,

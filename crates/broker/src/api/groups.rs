@@ -2,6 +2,11 @@
 //!
 //! Each handler translates a request for [`Groups`], which knows the rules, and its answer back.
 
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "all handlers have one signature: they are handed the request"
+)]
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{MutexGuard, PoisonError};
@@ -30,17 +35,17 @@ use crate::group::{
 };
 use crate::journal::Entry;
 
-/// From this version of JoinGroup on, a member joins with an id that the broker gave it.
+/// From this version of `JoinGroup` on, a member joins with an id that the broker gave it.
 const ID_REQUIRED_SINCE: i16 = 4;
-/// From this version of JoinGroup on, the protocol's name may be null.
+/// From this version of `JoinGroup` on, the protocol's name may be null.
 const NULL_PROTOCOL_SINCE: i16 = 7;
-/// From this version of JoinGroup on, a leader can be told to keep the assignment.
+/// From this version of `JoinGroup` on, a leader can be told to keep the assignment.
 const SKIP_ASSIGNMENT_SINCE: i16 = 9;
-/// From this version of LeaveGroup on, several members leave with one request.
+/// From this version of `LeaveGroup` on, several members leave with one request.
 const LEAVE_MANY_SINCE: i16 = 3;
-/// From this version of DescribeGroups on, a group that does not exist is an error.
+/// From this version of `DescribeGroups` on, a group that does not exist is an error.
 const DESCRIBE_NOT_FOUND_SINCE: i16 = 6;
-/// From these versions of ListGroups on, groups are listed with their state and their type.
+/// From these versions of `ListGroups` on, groups are listed with their state and their type.
 const LIST_STATE_SINCE: i16 = 4;
 const LIST_TYPE_SINCE: i16 = 5;
 /// The type of all groups here, as opposed to those of KIP-848.
@@ -64,7 +69,7 @@ pub(crate) fn keeper(core: &Core) -> impl FnMut(&Entry) -> Result<(), NotKept> {
     }
 }
 
-/// JoinGroup, versions 0 to 9. Waits until the group has rebalanced.
+/// `JoinGroup`, versions 0 to 9. Waits until the group has rebalanced.
 pub(crate) async fn join_group(
     core: &Core,
     request: JoinGroupRequest,
@@ -149,7 +154,7 @@ fn protocol_name(name: Option<String>, version: i16) -> Option<StrBytes> {
     }
 }
 
-/// SyncGroup, versions 0 to 5. Waits for the leader's assignment.
+/// `SyncGroup`, versions 0 to 5. Waits for the leader's assignment.
 pub(crate) async fn sync_group(
     core: &Core,
     request: SyncGroupRequest,
@@ -202,7 +207,7 @@ pub(crate) fn heartbeat(
     HeartbeatResponse::default().with_error_code(code(answer))
 }
 
-/// LeaveGroup, versions 0 to 5.
+/// `LeaveGroup`, versions 0 to 5.
 pub(crate) fn leave_group(
     core: &Core,
     request: LeaveGroupRequest,
@@ -254,7 +259,7 @@ fn leave_response(
     response.with_members(members)
 }
 
-/// DescribeGroups, versions 0 to 6.
+/// `DescribeGroups`, versions 0 to 6.
 pub(crate) fn describe_groups(
     core: &Core,
     request: DescribeGroupsRequest,
@@ -312,7 +317,7 @@ fn describe_response(id: GroupId, group: Option<Description>, version: i16) -> D
         .with_members(members)
 }
 
-/// ListGroups, versions 0 to 5.
+/// `ListGroups`, versions 0 to 5.
 pub(crate) fn list_groups(
     core: &Core,
     request: ListGroupsRequest,
@@ -347,7 +352,7 @@ fn list_response(groups: &Groups, request: &ListGroupsRequest, version: i16) -> 
     ListGroupsResponse::default().with_groups(listed)
 }
 
-/// DeleteGroups, versions 0 to 2.
+/// `DeleteGroups`, versions 0 to 2.
 pub(crate) fn delete_groups(
     core: &Core,
     request: DeleteGroupsRequest,

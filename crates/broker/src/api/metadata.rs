@@ -101,9 +101,12 @@ fn find_or_create(
         .auto_create_partitions
         .filter(|_| may_create)
         .ok_or(unknown)?;
-    let created = core
-        .topics
-        .create(name, partitions, std::collections::BTreeMap::new(), &core.journal);
+    let created = core.topics.create(
+        name,
+        partitions,
+        std::collections::BTreeMap::new(),
+        &core.journal,
+    );
     match created {
         Ok(topic) => Ok(topic),
         // Two clients asked at once; the other one's is as good.
@@ -119,7 +122,11 @@ fn describe(topic: &Topic, context: &Context) -> MetadataResponseTopic {
             MetadataResponsePartition::default()
                 .with_partition_index(number)
                 .with_leader_id(BrokerId(NODE_ID))
-                .with_leader_epoch(if context.version >= 7 { LEADER_EPOCH } else { -1 })
+                .with_leader_epoch(if context.version >= 7 {
+                    LEADER_EPOCH
+                } else {
+                    -1
+                })
                 .with_replica_nodes(node())
                 .with_isr_nodes(node())
         })

@@ -284,7 +284,12 @@ impl Call<'_> {
     }
 
     fn encode<R: Encodable + HeaderVersion>(&self, response: &R) -> Result<BytesMut, RequestError> {
-        encode(response, self.key, self.context.version, self.correlation_id)
+        encode(
+            response,
+            self.key,
+            self.context.version,
+            self.correlation_id,
+        )
     }
 }
 

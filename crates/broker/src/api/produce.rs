@@ -51,7 +51,14 @@ pub(crate) async fn produce(
         for data in topic.partition_data {
             let appended = if matches!(acks, -1..=1) {
                 let records = data.records.unwrap_or_default();
-                append(core, &topic.name, data.index, records, transactional_id, context)
+                append(
+                    core,
+                    &topic.name,
+                    data.index,
+                    records,
+                    transactional_id,
+                    context,
+                )
             } else {
                 Err(ResponseError::InvalidRequiredAcks.into())
             };
@@ -93,7 +100,7 @@ fn append(
         }
     };
     let mut log = lock(&found.log);
-    let appended = log.append(records, context.now).map_err(|error| Refused {
+    let appended = log.append(&records, context.now).map_err(|error| Refused {
         code: error.code(),
         reason: error.to_string(),
     })?;

@@ -103,7 +103,9 @@ fn producers(core: &Core, topic: &str, number: i32) -> PartitionResponse {
                 .with_last_sequence(producer.last_sequence)
                 .with_last_timestamp(producer.last_timestamp.0)
                 .with_coordinator_epoch(0)
-                .with_current_txn_start_offset(producer.transaction_start.map_or(-1, |start| start.0))
+                .with_current_txn_start_offset(
+                    producer.transaction_start.map_or(-1, |start| start.0),
+                )
         })
         .collect();
     response.with_active_producers(active)

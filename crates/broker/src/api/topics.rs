@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, HashSet};
 
 use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::{
     CreatableTopicConfigs, CreatableTopicResult,
 };
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
-use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use kafka_protocol::messages::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
     DeleteTopicsRequest, DeleteTopicsResponse, TopicName,
@@ -275,7 +275,12 @@ pub(crate) fn create_partitions(
         .map(|wanted| {
             let grown = core
                 .topics
-                .grow(&wanted.name, wanted.count, request.validate_only, &core.journal)
+                .grow(
+                    &wanted.name,
+                    wanted.count,
+                    request.validate_only,
+                    &core.journal,
+                )
                 .map_err(Refused::from);
             let result = CreatePartitionsTopicResult::default().with_name(wanted.name);
             match grown {

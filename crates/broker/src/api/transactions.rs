@@ -15,6 +15,7 @@ use kafka_protocol::messages::describe_transactions_response::{
     TopicData, TransactionState as DescribedTransaction,
 };
 use kafka_protocol::messages::list_transactions_response::TransactionState as ListedTransaction;
+use kafka_protocol::messages::txn_offset_commit_request::TxnOffsetCommitRequestTopic;
 use kafka_protocol::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
@@ -72,9 +73,11 @@ pub(crate) fn init_producer_id(
     request: InitProducerIdRequest,
     context: &Context,
 ) -> InitProducerIdResponse {
-    let result = current_producer(&request).and_then(|current| {
+    let current = current_producer(&request);
+    let id = request.transactional_id;
+    let result = current.and_then(|current| {
         let request = InitProducer {
-            id: request.transactional_id.as_ref().map(|id| id.as_str()),
+            id: id.as_ref().map(|id| id.as_str()),
             timeout_ms: request.transaction_timeout_ms,
             current,
         };
@@ -134,10 +137,9 @@ pub(crate) fn add_partitions_to_txn(
     };
     let results = topics.into_iter().map(|topic| {
         let results = topic.partitions.iter().map(|partition| {
-            let result = match unknown.contains(&topic_partition(&topic.name, *partition)) {
-                true => Err(ResponseError::UnknownTopicOrPartition),
-                false => result,
-            };
+            let is_unknown = unknown.contains(&topic_partition(&topic.name, *partition));
+            let unknown = Err(ResponseError::UnknownTopicOrPartition);
+            let result = if is_unknown { unknown } else { result };
             AddPartitionsToTxnPartitionResult::default()
                 .with_partition_index(*partition)
                 .with_partition_error_code(code(result))
@@ -160,10 +162,10 @@ pub(crate) fn add_offsets_to_txn(
         id: request.producer_id.0,
         epoch: request.producer_epoch,
     };
-    let (id, group) = (request.transactional_id.as_str(), request.group_id.as_str());
+    let (id, group) = (request.transactional_id, request.group_id);
     let result = host
         .transactions()
-        .add_group(id, producer, group, context.now, host)
+        .add_group(&id, producer, &group, context.now, host)
         .map_err(|error| since(2, error, context));
     AddOffsetsToTxnResponse::default().with_error_code(code(result))
 }
@@ -175,27 +177,7 @@ pub(crate) fn txn_offset_commit(
     context: &Context,
 ) -> TxnOffsetCommitResponse {
     let group = request.group_id.as_str();
-    let mut offsets = Vec::new();
-    let mut refused = BTreeMap::new();
-    for topic in &request.topics {
-        for partition in &topic.partitions {
-            let at = topic_partition(&topic.name, partition.partition_index);
-            let metadata = partition.committed_metadata.as_deref().unwrap_or_default();
-            if !host.has_partition(&at) {
-                refused.insert(at, ResponseError::UnknownTopicOrPartition);
-            } else if metadata.len() > MAX_OFFSET_METADATA_BYTES {
-                refused.insert(at, ResponseError::OffsetMetadataTooLarge);
-            } else {
-                let committed = CommittedOffset {
-                    offset: Offset(partition.committed_offset),
-                    leader_epoch: partition.committed_leader_epoch,
-                    metadata: metadata.to_owned(),
-                    at: context.now.wall,
-                };
-                offsets.push((at, committed));
-            }
-        }
-    }
+    let (offsets, refused) = sort_offsets(host, &request.topics, context.now);
     let member = Member {
         generation: request.generation_id,
         id: request.member_id.as_str(),
@@ -239,6 +221,41 @@ pub(crate) fn txn_offset_commit(
     TxnOffsetCommitResponse::default().with_topics(topics.collect())
 }
 
+/// Offsets that a transaction may take, and the reasons why it may not take others.
+type SortedOffsets = (
+    Vec<(TopicPartition, CommittedOffset)>,
+    BTreeMap<TopicPartition, ResponseError>,
+);
+
+fn sort_offsets(
+    host: &impl Host,
+    topics: &[TxnOffsetCommitRequestTopic],
+    now: Now,
+) -> SortedOffsets {
+    let mut offsets = Vec::new();
+    let mut refused = BTreeMap::new();
+    for topic in topics {
+        for partition in &topic.partitions {
+            let at = topic_partition(&topic.name, partition.partition_index);
+            let metadata = partition.committed_metadata.as_deref().unwrap_or_default();
+            if !host.has_partition(&at) {
+                refused.insert(at, ResponseError::UnknownTopicOrPartition);
+            } else if metadata.len() > MAX_OFFSET_METADATA_BYTES {
+                refused.insert(at, ResponseError::OffsetMetadataTooLarge);
+            } else {
+                let committed = CommittedOffset {
+                    offset: Offset(partition.committed_offset),
+                    leader_epoch: partition.committed_leader_epoch,
+                    metadata: metadata.to_owned(),
+                    at: now.wall,
+                };
+                offsets.push((at, committed));
+            }
+        }
+    }
+    (offsets, refused)
+}
+
 /// Commits or aborts a transaction.
 pub(crate) fn end_txn(
     host: &impl Host,
@@ -249,10 +266,10 @@ pub(crate) fn end_txn(
         id: request.producer_id.0,
         epoch: request.producer_epoch,
     };
-    let id = request.transactional_id.as_str();
+    let id = request.transactional_id;
     let result = host
         .transactions()
-        .end(id, producer, outcome(request.committed), context.now, host)
+        .end(&id, producer, outcome(request.committed), context.now, host)
         .map_err(|error| since(2, error, context));
     EndTxnResponse::default().with_error_code(code(result))
 }
@@ -429,3 +446,6 @@ fn topic_partition(topic: &TopicName, partition: i32) -> TopicPartition {
         partition,
     }
 }
+
+#[cfg(test)]
+mod tests;

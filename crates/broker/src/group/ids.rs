@@ -31,7 +31,7 @@ impl MemberIds {
     }
 }
 
-/// The finaliser of SplitMix64 (Steele, Lea, Flood 2014): a bijection, so that different inputs stay so.
+/// The finaliser of `SplitMix64` (Steele, Lea, Flood 2014): a bijection, so that different inputs stay so.
 fn mix(value: u64) -> u64 {
     let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

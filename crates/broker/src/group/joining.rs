@@ -1,6 +1,6 @@
 //! How members join a group: as new ones, again, or in the place of one that has restarted.
 
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::limits::Limits;
 use super::member::{JoinReply, Member};
@@ -86,7 +86,7 @@ impl Group {
             .as_ref()
             .and_then(|instance| self.instances.get(instance));
         if let Some(old) = held.cloned() {
-            self.replace_static(&old, id, join, reply, context);
+            self.replace_static(&old, &id, join, reply, context);
         } else if join.instance.is_none() && join.id_required {
             let error = if self.pending.len() < context.limits.members {
                 self.pending
@@ -191,7 +191,7 @@ impl Group {
     fn replace_static(
         &mut self,
         old: &str,
-        new: String,
+        new: &str,
         join: Join,
         reply: JoinReply,
         context: &mut Context<'_>,
@@ -199,7 +199,7 @@ impl Group {
         let Some(mut member) = self.members.remove(old) else {
             return;
         };
-        info!(
+        debug!(
             group = self.id,
             member = new,
             old,
@@ -207,23 +207,23 @@ impl Group {
         );
         member.refuse_join(old, GroupError::FencedInstance);
         member.answer_sync(Err(GroupError::FencedInstance));
-        member.heard(context.now);
         let old_leader = self.leader.clone().unwrap_or_default();
         if old_leader == old {
-            self.leader = Some(new.clone());
+            self.leader = Some(new.to_owned());
         }
         if let Some(instance) = &member.instance {
-            self.instances.insert(instance.clone(), new.clone());
+            self.instances.insert(instance.clone(), new.to_owned());
         }
         self.unsynced.remove(old);
         let can_skip_assignment = join.can_skip_assignment;
-        let reason = reason_of("a static member restarted", &new, join.reason.as_deref());
-        member.update(join, reply, &new);
-        self.members.insert(new.clone(), member);
+        let reason = reason_of("a static member restarted", new, join.reason.as_deref());
+        member.update(join, reply, new);
+        member.heard(context.now);
+        self.members.insert(new.to_owned(), member);
         if self.state() == State::Stable && self.vote() == self.protocol {
             // The old assignment is good for the new process; nobody else need notice.
-            let leads = self.leader.as_ref() == Some(&new);
-            let mut joined = self.joined(&new, leads && can_skip_assignment);
+            let leads = self.leader.as_deref() == Some(new);
+            let mut joined = self.joined(new, leads && can_skip_assignment);
             if can_skip_assignment {
                 joined.skip_assignment = leads;
             } else {
@@ -231,7 +231,7 @@ impl Group {
                 // leader's id it does not know that it leads.
                 joined.leader = old_leader;
             }
-            if let Some(member) = self.members.get_mut(&new) {
+            if let Some(member) = self.members.get_mut(new) {
                 member.is_new = false;
                 member.answer_join(Ok(joined));
             }

@@ -72,7 +72,7 @@ impl Limits {
         self.name_bytes + MEMBER_ID_SUFFIX_BYTES
     }
 
-    /// What a client calls itself, as far as it is kept.
+    /// What a client calls itself, or says of itself, as far as it is kept.
     pub(super) fn cut_name(&self, name: &str) -> String {
         name.get(..name.floor_char_boundary(self.name_bytes))
             .unwrap_or_default()

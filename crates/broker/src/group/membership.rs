@@ -4,15 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use tracing::info;
+use tracing::debug;
 
 use super::ids::MemberIds;
 use super::limits::Limits;
 use super::member::{Member, SyncReply};
 use super::offsets::GroupOffsets;
-use super::{
-    Claim, Description, Generation, GroupError, Join, Leaver, State, Sync, Synced,
-};
+use super::{Claim, Description, Generation, GroupError, Join, Leaver, State, Sync, Synced};
 
 /// Bytes that an id is reckoned to take which was given out and not used yet.
 const PENDING_OVERHEAD_BYTES: usize = 128;
@@ -253,7 +251,7 @@ impl Group {
             .map(|leaver| {
                 let id = self.leaving(leaver)?;
                 let client_reason = leaver.reason.as_deref().unwrap_or("not provided");
-                info!(
+                debug!(
                     group = self.id,
                     member = id,
                     client_reason,

@@ -1,13 +1,13 @@
 //! Consumer groups by Kafka's classic protocol, and the offsets that groups have committed.
 //!
 //! ```text
-//!   JoinGroup ──► every member's metadata ──► one of them is the leader ──► SyncGroup (its assignment)
+//!   `JoinGroup` ──► every member's metadata ──► one of them is the leader ──► `SyncGroup` (its assignment)
 //!      ▲          PreparingRebalance          CompletingRebalance                 │
 //!      └──────── someone joins, leaves, expires or changes ◄── Stable ◄───────────┘
 //! ```
 //!
 //! [`Groups`] is a state machine without I/O: requests and ticks go in with the time at which they were
-//! taken up, answers come out. What has to wait for other members (JoinGroup, SyncGroup) is answered
+//! taken up, answers come out. What has to wait for other members (`JoinGroup`, `SyncGroup`) is answered
 //! through an [`Answer`]; a client that went away just drops its end, and its member expires like any
 //! other that has gone silent. Membership lives in memory: after a restart consumers join again, as they
 //! do when a coordinator moves. Committed offsets are journaled before they are applied.
@@ -36,7 +36,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
-use tracing::info;
+use tracing::debug;
 
 pub(crate) use error::{GroupError, JoinRefused, NotKept};
 pub(crate) use limits::Limits;
@@ -61,7 +61,7 @@ pub(crate) type Answer<T, E = GroupError> = oneshot::Receiver<Result<T, E>>;
 pub(crate) struct Groups {
     limits: Limits,
     ids: MemberIds,
-    groups: BTreeMap<String, Group>,
+    by_id: BTreeMap<String, Group>,
     /// When each group wants to be looked at; a group is in here at most once.
     timers: BTreeSet<(Instant, String)>,
     /// Bytes that the members of all groups hold.
@@ -78,7 +78,7 @@ impl Groups {
         Self {
             limits,
             ids: MemberIds::new(seed),
-            groups: BTreeMap::new(),
+            by_id: BTreeMap::new(),
             timers: BTreeSet::new(),
             member_bytes: 0,
             offset_bytes: 0,
@@ -86,18 +86,19 @@ impl Groups {
         }
     }
 
-    /// JoinGroup. Answers when the group is complete, or at once where nothing has to be waited for.
+    /// `JoinGroup`. Answers when the group is complete, or at once where nothing has to be waited for.
     pub(crate) fn join(&mut self, mut join: Join, now: Now) -> Answer<Joined, JoinRefused> {
         let (reply, answer) = oneshot::channel();
         join.client_id = self.limits.cut_name(&join.client_id);
+        join.reason = join.reason.map(|reason| self.limits.cut_name(&reason));
         if let Err(error) = self.check_join(&join) {
             // A client that is gone does not listen.
             let _ = reply.send(Err(JoinRefused::new(&join.member, error)));
             return answer;
         }
-        if !self.groups.contains_key(&join.group) {
+        if !self.by_id.contains_key(&join.group) {
             let group = Group::new(&join.group, Some(now.instant));
-            self.groups.insert(join.group.clone(), group);
+            self.by_id.insert(join.group.clone(), group);
         }
         let id = join.group.clone();
         self.on_group(&id, now, |group, context| group.join(join, reply, context));
@@ -118,7 +119,7 @@ impl Groups {
         if join.protocols.len() > limits.protocols {
             return Err(GroupError::InconsistentProtocol);
         }
-        match self.groups.get(&join.group) {
+        match self.by_id.get(&join.group) {
             None if !join.member.is_empty() => return Err(GroupError::UnknownMember),
             None if join.protocol_type.is_empty() || join.protocols.is_empty() => {
                 return Err(GroupError::InconsistentProtocol);
@@ -126,7 +127,7 @@ impl Groups {
             None => self.make_room_for_group()?,
             Some(_) => (),
         }
-        let group = self.groups.get(&join.group);
+        let group = self.by_id.get(&join.group);
         let (held, replaced) =
             group.map_or((0, 0), |group| (group.bytes(), group.replaced_by(join)));
         let added = join.bytes();
@@ -139,7 +140,7 @@ impl Groups {
         Ok(())
     }
 
-    /// SyncGroup: takes the leader's assignment, and answers each member with its part of it.
+    /// `SyncGroup`: takes the leader's assignment, and answers each member with its part of it.
     pub(crate) fn sync(&mut self, claim: &Claim<'_>, sync: Sync, now: Now) -> Answer<Synced> {
         let (reply, answer) = oneshot::channel();
         if let Err(error) = self.limits.check_group_id(claim.group) {
@@ -171,7 +172,7 @@ impl Groups {
         .unwrap_or(Err(GroupError::UnknownMember))
     }
 
-    /// LeaveGroup: one answer for each leaver, in order.
+    /// `LeaveGroup`: one answer for each leaver, in order.
     pub(crate) fn leave(
         &mut self,
         group: &str,
@@ -186,17 +187,17 @@ impl Groups {
 
     /// What there is to know of a group; `None` if there is no such group, which Kafka calls `Dead`.
     pub(crate) fn describe(&self, group: &str) -> Option<Description> {
-        self.groups.get(group).map(Group::describe)
+        self.by_id.get(group).map(Group::describe)
     }
 
     /// Each group's id, protocol type and state, by id.
     pub(crate) fn list(&self) -> impl Iterator<Item = (&str, &str, State)> {
-        (self.groups.iter()).map(|(id, group)| (id.as_str(), group.protocol_type(), group.state()))
+        (self.by_id.iter()).map(|(id, group)| (id.as_str(), group.protocol_type(), group.state()))
     }
 
     /// Deletes a group without members, and its offsets.
     pub(crate) fn delete(&mut self, group: &str, keep: Keep<'_>) -> Result<(), GroupError> {
-        match self.groups.get(group).map(Group::state) {
+        match self.by_id.get(group).map(Group::state) {
             None => return Err(GroupError::GroupNotFound),
             Some(State::Empty) => (),
             Some(_) => return Err(GroupError::NonEmptyGroup),
@@ -205,7 +206,7 @@ impl Groups {
             group: group.to_owned(),
         })?;
         self.remove_group(group);
-        info!(group, "deleted");
+        debug!(group, "deleted");
         Ok(())
     }
 
@@ -229,6 +230,7 @@ impl Groups {
 
     /// When [`tick`](Self::tick) has something to do next, as far as is known now: a request can bring
     /// it forward.
+    #[cfg(test)]
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.timers.first().map(|(at, _)| *at)
     }
@@ -259,7 +261,7 @@ impl Groups {
         now: Now,
         act: impl FnOnce(&mut Group, &mut Context<'_>) -> R,
     ) -> Option<R> {
-        let group = self.groups.get_mut(id)?;
+        let group = self.by_id.get_mut(id)?;
         let before = group.bytes();
         let done = act(
             group,
@@ -286,7 +288,7 @@ impl Groups {
 
     /// Forgets a group, its members and its offsets.
     fn remove_group(&mut self, id: &str) {
-        let Some(group) = self.groups.remove(id) else {
+        let Some(group) = self.by_id.remove(id) else {
             return;
         };
         if let Some(at) = group.timer {
@@ -296,12 +298,17 @@ impl Groups {
         self.offset_bytes = self.offset_bytes.saturating_sub(group.offset_bytes());
     }
 
+    /// Whether one more group could be made.
+    fn has_room_for_group(&self) -> bool {
+        self.by_id.len() < self.limits.groups || self.by_id.values().any(Group::holds_nothing)
+    }
+
     /// Sees that one more group may be made: one that holds nothing gives way to it.
     fn make_room_for_group(&mut self) -> Result<(), GroupError> {
-        if self.groups.len() < self.limits.groups {
+        if self.by_id.len() < self.limits.groups {
             return Ok(());
         }
-        let unused = (self.groups.iter())
+        let unused = (self.by_id.iter())
             .find(|(_, group)| group.holds_nothing())
             .map(|(id, _)| id.clone());
         match unused {

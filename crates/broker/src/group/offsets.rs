@@ -29,7 +29,7 @@ pub(super) type Pending = BTreeSet<(String, TopicPartition, i64)>;
 pub(crate) type Answers = Result<Vec<Result<(), GroupError>>, GroupError>;
 
 impl Groups {
-    /// OffsetCommit: from a member of the group's current generation, or, to a group without members,
+    /// `OffsetCommit`: from a member of the group's current generation, or, to a group without members,
     /// from anybody who claims none. One answer for each offset.
     pub(crate) fn commit(
         &mut self,
@@ -54,13 +54,19 @@ impl Groups {
         Ok(answers)
     }
 
-    /// Whether a transaction may commit offsets for the group: what TxnOffsetCommit asks when it comes
-    /// with a member id or a generation.
+    /// Whether a transaction may commit offsets for the group: what `TxnOffsetCommit` asks. It is the
+    /// last time that a limit can refuse them.
     pub(crate) fn check_transactional_commit(&self, claim: &Claim<'_>) -> Result<(), GroupError> {
-        self.check_commit(claim, true)
+        self.check_commit(claim, true)?;
+        let has_room = self.by_id.contains_key(claim.group) || self.has_room_for_group();
+        if self.offset_bytes >= self.limits.total_offset_bytes || !has_room {
+            return Err(GroupError::TooManyOffsets);
+        }
+        Ok(())
     }
 
-    /// Stores the offsets of a transaction that has committed. May be repeated.
+    /// Stores the offsets of a transaction that has committed; only the journal can refuse them. May be
+    /// repeated.
     pub(crate) fn commit_from_transaction(
         &mut self,
         group: &str,
@@ -68,7 +74,7 @@ impl Groups {
         keep: Keep<'_>,
     ) -> Result<(), GroupError> {
         for (at, committed) in offsets {
-            self.store(group, at.clone(), committed.clone(), keep)?;
+            self.keep_offset(group, at.clone(), committed.clone(), keep)?;
         }
         Ok(())
     }
@@ -80,10 +86,10 @@ impl Groups {
             .insert((group.to_owned(), at.clone(), producer_id));
     }
 
-    /// The producer's transaction has ended; its offsets, if it committed, have been stored.
-    pub(crate) fn clear_pending(&mut self, producer_id: i64) {
+    /// The producer's transaction has ended for the group; its offsets, if it committed, have been stored.
+    pub(crate) fn clear_pending(&mut self, group: &str, producer_id: i64) {
         self.pending
-            .retain(|(_, _, producer)| *producer != producer_id);
+            .retain(|(owner, _, producer)| *producer != producer_id || owner != group);
     }
 
     /// A group's offset for a partition; refuses those that an open transaction may change, if asked to.
@@ -97,7 +103,7 @@ impl Groups {
             return Err(GroupError::UnstableOffset);
         }
         Ok(self
-            .groups
+            .by_id
             .get(group)
             .and_then(|group| group.offsets.get(at)))
     }
@@ -107,7 +113,7 @@ impl Groups {
         &self,
         group: &str,
     ) -> impl Iterator<Item = &TopicPartition> {
-        self.groups
+        self.by_id
             .get(group)
             .into_iter()
             .flat_map(|group| group.offsets.keys())
@@ -119,7 +125,7 @@ impl Groups {
         first.is_some_and(|(owner, partition, _)| owner == group && partition == at)
     }
 
-    /// OffsetDelete: of partitions of topics that no member reads. One answer for each partition.
+    /// `OffsetDelete`: of partitions of topics that no member reads. One answer for each partition.
     pub(crate) fn delete_offsets(
         &mut self,
         group: &str,
@@ -127,7 +133,7 @@ impl Groups {
         now: Now,
         keep: Keep<'_>,
     ) -> Answers {
-        let Some(found) = self.groups.get(group) else {
+        let Some(found) = self.by_id.get(group) else {
             return Err(GroupError::GroupNotFound);
         };
         if found.state() != State::Empty && found.protocol_type() != CONSUMER {
@@ -136,7 +142,7 @@ impl Groups {
         let answers = (partitions.iter())
             .map(|at| {
                 if self
-                    .groups
+                    .by_id
                     .get(group)
                     .is_some_and(|group| group.reads(&at.topic))
                 {
@@ -156,7 +162,7 @@ impl Groups {
     /// Deletes all groups' offsets for a topic that is deleted. Called before the deletion is journaled:
     /// an end in between costs offsets of a topic that was about to go, and nothing else.
     pub(crate) fn forget_topic(&mut self, topic: &str, keep: Keep<'_>) -> Result<(), GroupError> {
-        let found: Vec<(String, TopicPartition)> = (self.groups.iter())
+        let found: Vec<(String, TopicPartition)> = (self.by_id.iter())
             .flat_map(|(id, group)| group.offsets.keys().map(move |at| (id, at)))
             .filter(|(_, at)| at.topic == topic)
             .map(|(id, at)| (id.clone(), at.clone()))
@@ -170,7 +176,7 @@ impl Groups {
 
     /// What the journal must hold for [`restore`](Self::restore) to lead here.
     pub(crate) fn entries(&self) -> impl Iterator<Item = Entry> {
-        let offsets = (self.groups.iter())
+        let offsets = (self.by_id.iter())
             .flat_map(|(id, group)| group.offsets.iter().map(move |offset| (id, offset)));
         offsets.map(|(id, (at, committed))| committed_entry(id, at, committed))
     }
@@ -199,7 +205,7 @@ impl Groups {
     }
 
     fn remove_if_unused(&mut self, group: &str) {
-        if self.groups.get(group).is_some_and(Group::holds_nothing) {
+        if self.by_id.get(group).is_some_and(Group::holds_nothing) {
             self.remove_group(group);
         }
     }
@@ -208,14 +214,14 @@ impl Groups {
         if claim.group.len() > self.limits.name_bytes {
             return Err(GroupError::InvalidGroupId);
         }
-        match self.groups.get(claim.group) {
+        match self.by_id.get(claim.group) {
             None if claim.generation.is_none() => Ok(()),
             None => Err(GroupError::IllegalGeneration),
             Some(group) => group.check_commit(claim, in_transaction),
         }
     }
 
-    /// Journals an offset, then applies it.
+    /// Stores an offset if the limits allow it.
     fn store(
         &mut self,
         group: &str,
@@ -226,13 +232,28 @@ impl Groups {
         if committed.metadata.len() > self.limits.offset_metadata_bytes {
             return Err(GroupError::OffsetMetadataTooLarge);
         }
-        if self.offset_bytes + offset_bytes(&at, &committed) > self.limits.total_offset_bytes {
+        let found = self.by_id.get(group);
+        let replaced = found.and_then(|group| group.offsets.get(&at));
+        let freed = replaced.map_or(0, |old| offset_bytes(&at, old));
+        let wanted = self.offset_bytes + offset_bytes(&at, &committed);
+        if wanted.saturating_sub(freed) > self.limits.total_offset_bytes {
             return Err(GroupError::TooManyOffsets);
         }
-        if !self.groups.contains_key(group) {
+        if found.is_none() {
             self.make_room_for_group()
                 .map_err(|_| GroupError::TooManyOffsets)?;
         }
+        self.keep_offset(group, at, committed, keep)
+    }
+
+    /// Journals an offset, then applies it.
+    fn keep_offset(
+        &mut self,
+        group: &str,
+        at: TopicPartition,
+        committed: CommittedOffset,
+        keep: Keep<'_>,
+    ) -> Result<(), GroupError> {
         keep(&committed_entry(group, &at, &committed))?;
         debug!(
             group,
@@ -247,11 +268,10 @@ impl Groups {
 
     fn apply(&mut self, group: &str, at: TopicPartition, committed: CommittedOffset) {
         let added = offset_bytes(&at, &committed);
-        if !self.groups.contains_key(group) {
-            self.groups
-                .insert(group.to_owned(), Group::new(group, None));
+        if !self.by_id.contains_key(group) {
+            self.by_id.insert(group.to_owned(), Group::new(group, None));
         }
-        if let Some(group) = self.groups.get_mut(group) {
+        if let Some(group) = self.by_id.get_mut(group) {
             let replaced = group
                 .offsets
                 .get(&at)
@@ -269,7 +289,7 @@ impl Groups {
         keep: Keep<'_>,
     ) -> Result<(), GroupError> {
         let known = self
-            .groups
+            .by_id
             .get(group)
             .is_some_and(|group| group.offsets.contains_key(at));
         if known {
@@ -285,7 +305,7 @@ impl Groups {
 
     fn apply_deleted(&mut self, group: &str, at: &TopicPartition) {
         let gone = self
-            .groups
+            .by_id
             .get_mut(group)
             .and_then(|group| group.offsets.remove(at));
         if let Some(old) = gone {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::limits::Limits;
 use super::membership::{Context, FirstRebalance, Group, Phase};
@@ -19,7 +19,7 @@ impl Group {
     pub(super) fn settle(&mut self, reason: &str, context: &mut Context<'_>) {
         match self.phase {
             Phase::Preparing { first: None, .. } if self.all_joined() => {
-                self.complete_join(context)
+                self.complete_join(context);
             }
             Phase::Preparing { .. } => (),
             Phase::Empty { .. } if self.members.is_empty() => (),
@@ -41,7 +41,7 @@ impl Group {
 
     pub(super) fn prepare_rebalance(&mut self, reason: &str, context: &mut Context<'_>) {
         let was = self.state();
-        info!(group = self.id, state = %was, generation = self.generation.0, reason, "rebalancing");
+        debug!(group = self.id, state = %was, generation = self.generation.0, reason, "rebalancing");
         if was == State::CompletingRebalance {
             self.abandon_assignment(GroupError::RebalanceInProgress, context);
         }
@@ -62,7 +62,8 @@ impl Group {
             deadline: context.now + timeout,
             first: None,
         };
-        if was == State::Empty || self.all_joined() {
+        // Ids that were given out are waited for as long as a member wants to wait.
+        if was == State::Empty || self.members.is_empty() || self.all_joined() {
             self.complete_join(context);
         }
     }
@@ -111,7 +112,7 @@ impl Group {
         self.phase = Phase::Completing;
         self.unsynced = self.members.keys().cloned().collect();
         self.sync_deadline = Some(context.now + self.rebalance_timeout());
-        info!(
+        debug!(
             group = self.id,
             generation = self.generation.0,
             members = self.members.len(),
@@ -140,7 +141,7 @@ impl Group {
         self.phase = Phase::Empty {
             since: Some(context.now),
         };
-        info!(group = self.id, generation = self.generation.0, "empty");
+        debug!(group = self.id, generation = self.generation.0, "empty");
     }
 
     /// Sees that the leader is a member who has joined; false if nobody has.
@@ -203,7 +204,7 @@ impl Group {
             }
         }
         self.phase = Phase::Stable;
-        info!(group = self.id, generation = self.generation.0, "stable");
+        debug!(group = self.id, generation = self.generation.0, "stable");
         for member in self.members.values_mut() {
             let answer = Synced {
                 protocol_type: self.protocol_type.clone(),

@@ -65,7 +65,7 @@ pub(crate) struct Protocol {
     pub(crate) metadata: Bytes,
 }
 
-/// A JoinGroup request. What it holds must be its own: a slice of a frame would keep the frame.
+/// A `JoinGroup` request. What it holds must be its own: a slice of a frame would keep the frame.
 #[derive(Debug, Clone)]
 pub(crate) struct Join {
     /// Group id.
@@ -137,7 +137,7 @@ pub(crate) struct Claim<'a> {
     pub(crate) generation: Generation,
 }
 
-/// What a SyncGroup request says besides who it is.
+/// What a `SyncGroup` request says besides who it is.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sync {
     /// The protocol type that the member believes in, if it says so.

@@ -334,7 +334,7 @@ fn a_compaction_is_due_when_the_file_has_grown() {
         .compact(vec![large.clone(); 3].into_iter())
         .expect("compact");
     assert!(!journal.wants_compaction());
-    for _ in 0..3 {
+    for _ in 0..4 {
         journal.append(&large).expect("append");
     }
     assert!(journal.wants_compaction(), "it has doubled");

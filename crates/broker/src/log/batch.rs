@@ -24,10 +24,14 @@ pub(super) const HEADER_BYTES: usize = 61;
 const UNCOUNTED_BYTES: i64 = 12;
 /// Where what the checksum covers begins.
 pub(super) const CHECKED_FROM: usize = 21;
+/// Where the leader epoch is.
+const LEADER_EPOCH_AT: usize = 12;
 /// Where the checksum is.
 const CRC_AT: usize = 17;
 /// Where the highest timestamp is.
 const MAX_TIMESTAMP_AT: usize = 35;
+/// The one leader of every partition never changes.
+const LEADER_EPOCH: i32 = 0;
 /// The only format that is written today.
 const MAGIC: i8 = 2;
 /// Stands for "none" where a sequence number would be.
@@ -90,7 +94,7 @@ impl Header {
     /// length. Says nothing of the checksum.
     pub(super) fn plausible(&self) -> Result<(), Problem> {
         let sound = self.magic == MAGIC
-            && self.leader_epoch == 0
+            && self.leader_epoch == LEADER_EPOCH
             && self.base.0 >= 0
             && self.size >= HEADER_BYTES as i64
             && self.last_delta >= 0
@@ -146,7 +150,11 @@ impl Header {
 
     /// The same, at its place in the log.
     pub(super) fn at(self, base: Offset) -> Self {
-        Self { base, ..self }
+        Self {
+            base,
+            leader_epoch: LEADER_EPOCH,
+            ..self
+        }
     }
 }
 
@@ -263,7 +271,7 @@ pub(super) const NO_TIMESTAMP: Timestamp = Timestamp(-1);
 /// timestamp where the client had it wrong, which changes the checksum.
 pub(super) fn place(batch: &mut [u8], header: &Header) {
     overwrite(batch, 0, &header.base.0.to_be_bytes());
-    overwrite(batch, 12, &0_i32.to_be_bytes());
+    overwrite(batch, LEADER_EPOCH_AT, &LEADER_EPOCH.to_be_bytes());
     let max_timestamp = header.max_timestamp.0.to_be_bytes();
     if batch.get(MAX_TIMESTAMP_AT..MAX_TIMESTAMP_AT + 8) != Some(max_timestamp.as_slice()) {
         overwrite(batch, MAX_TIMESTAMP_AT, &max_timestamp);
@@ -296,7 +304,7 @@ pub(super) fn marker(base: Offset, producer: Producer, outcome: Outcome, at: Tim
     let mut batch = Vec::with_capacity(MARKER_BYTES);
     batch.put_i64(base.0);
     batch.put_i32((MARKER_BYTES as i64 - UNCOUNTED_BYTES) as i32);
-    batch.put_i32(0);
+    batch.put_i32(LEADER_EPOCH);
     batch.put_i8(MAGIC);
     batch.put_u32(0);
     batch.put_i16(TRANSACTIONAL_BIT | CONTROL_BIT);

@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::Chunk;
 use super::batch::Header;
 use super::error::{AppendError, LogError};
 use super::segment::Segment;
+use super::store::Chunk;
 use crate::config::Fsync;
 use crate::units::{Offset, Timestamp};
 
@@ -175,9 +175,6 @@ impl SegmentStore {
         max: usize,
         at_least_one: bool,
     ) -> Result<Chunk, LogError> {
-        if from >= limit {
-            return Ok(Chunk::empty(from));
-        }
         match self.sealed.get(self.sealed_before(from)) {
             None => self.active.read(&self.file, from, limit, max, at_least_one),
             Some(segment) => segment.read(&open(segment)?, from, limit, max, at_least_one),

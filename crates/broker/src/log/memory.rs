@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
+use super::MAX_READ_BYTES;
 use super::batch::{Header, MARKER_BYTES};
 use super::error::AppendError;
-use super::{Chunk, MAX_READ_BYTES};
+use super::store::Chunk;
 use crate::memory::MemoryBudget;
 use crate::units::{Offset, Timestamp};
 

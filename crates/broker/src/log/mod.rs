@@ -29,6 +29,7 @@ mod retention;
 mod scan;
 mod segment;
 mod snapshot;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -41,10 +42,10 @@ use crate::memory::MemoryBudget;
 use crate::transaction::Outcome;
 use crate::units::{Now, Offset, Producer, Timestamp};
 
-use self::batch::{Header, NO_TIMESTAMP, SizeLimits};
-use self::durable::SegmentStore;
+use self::batch::{Header, SizeLimits};
 use self::memory::{MemoryStore, Payment};
 use self::producers::{Producers, Verdict};
+use self::store::Store;
 
 pub(crate) use self::error::{AppendError, LogError, ReadError};
 pub(crate) use self::producers::{AbortedTransaction, ActiveProducer};
@@ -120,28 +121,6 @@ pub(crate) struct Read {
     pub(crate) start: Offset,
 }
 
-/// What a store has read: batches, and the offset after them.
-#[derive(Debug)]
-struct Chunk {
-    records: Bytes,
-    next: Offset,
-}
-
-impl Chunk {
-    fn empty(at: Offset) -> Self {
-        Self {
-            records: Bytes::new(),
-            next: at,
-        }
-    }
-}
-
-#[derive(Debug)]
-enum Store {
-    Memory(MemoryStore),
-    Segments(SegmentStore),
-}
-
 /// One partition's record batches and what is known of their producers.
 #[derive(Debug)]
 pub(crate) struct PartitionLog {
@@ -191,8 +170,8 @@ impl PartitionLog {
 
     /// Appends a client's batch. A batch that its producer has sent before is answered with where it
     /// went then.
-    pub(crate) fn append(&mut self, batch: Bytes, now: Now) -> Result<Appended, AppendError> {
-        let header = batch::check(&batch, self.limits.sizes())?;
+    pub(crate) fn append(&mut self, batch: &[u8], now: Now) -> Result<Appended, AppendError> {
+        let header = batch::check(batch, self.limits.sizes())?;
         let payment = match self.producers.check(&header)? {
             Verdict::New => Payment::Full,
             Verdict::OpensTransaction => Payment::WithMarker,
@@ -244,6 +223,9 @@ impl PartitionLog {
         {
             return Err(AppendError::Invariant("INV-OFFSETS"));
         }
+        if self.last_stable() > self.end() {
+            return Err(AppendError::Invariant("INV-LSO"));
+        }
         match &mut self.store {
             Store::Memory(store) => store.append(header, data, payment),
             Store::Segments(store) => store.append(header, &data, self.limits.segment_bytes),
@@ -267,11 +249,7 @@ impl PartitionLog {
             Isolation::Uncommitted => end,
             Isolation::Committed => last_stable,
         };
-        let chunk = match &self.store {
-            _ if from >= limit => Chunk::empty(from),
-            Store::Memory(store) => store.read(from, limit, max_bytes, at_least_one),
-            Store::Segments(store) => store.read(from, limit, max_bytes, at_least_one)?,
-        };
+        let chunk = self.store.read(from, limit, max_bytes, at_least_one)?;
         let aborted = match isolation {
             Isolation::Committed if chunk.next > from => {
                 self.producers.aborted_within(from, chunk.next)
@@ -295,11 +273,7 @@ impl PartitionLog {
     ) -> Result<Option<(Offset, Timestamp)>, ReadError> {
         let mut from = self.start;
         loop {
-            let batch = match &self.store {
-                Store::Memory(store) => store.batch_at(timestamp, from),
-                Store::Segments(store) => store.batch_at(timestamp, from)?,
-            };
-            let Some(batch) = batch else {
+            let Some(batch) = self.store.batch_at(timestamp, from)? else {
                 return Ok(None);
             };
             if let Some(found) = records::first_at(&batch, timestamp, from) {
@@ -316,33 +290,21 @@ impl PartitionLog {
     /// The first record that has the highest timestamp of all, and the timestamp. In a compressed batch,
     /// that is its last record unless its first has it: timestamps mostly rise.
     pub(crate) fn offset_of_max_timestamp(&self) -> Result<Option<(Offset, Timestamp)>, ReadError> {
-        let max = match &self.store {
-            Store::Memory(store) => store.max_timestamp(self.start),
-            Store::Segments(store) => store.max_timestamp(self.start)?,
-        };
-        let Some(max) = max else {
-            return Ok(None);
-        };
-        let batch = match &self.store {
-            Store::Memory(store) => store.batch_at(max, self.start),
-            Store::Segments(store) => store.batch_at(max, self.start)?,
-        };
-        let Some((batch, header)) =
-            batch.and_then(|batch| Some((batch.clone(), Header::read(&batch)?)))
-        else {
-            return Ok(None);
-        };
-        if header.is_plain() {
-            // Nothing there if the record is in the part of the batch that has been deleted.
-            return Ok(records::latest(&batch, self.start));
+        let mut found = None;
+        let mut from = self.start;
+        // The first batch may have had it in the part that has been deleted.
+        let first = self.store.read(from, self.end(), 0, true)?;
+        if Header::read(&first.records).is_some_and(|header| header.base < from) {
+            found = records::latest(&first.records, from);
+            from = first.next;
         }
-        let first_has_it = header.base_timestamp == max && header.base >= self.start;
-        let offset = if first_has_it {
-            header.base
-        } else {
-            header.last()
-        };
-        Ok(Some((offset, max)))
+        if let Some(max) = self.store.max_timestamp(from)?
+            && found.is_none_or(|(_, at)| at < max)
+            && let Some(batch) = self.store.batch_at(max, from)?
+        {
+            found = records::latest(&batch, from);
+        }
+        Ok(found)
     }
 
     /// The first offset that readers see.
@@ -352,10 +314,7 @@ impl PartitionLog {
 
     /// The offset that the next record gets; the high watermark too.
     pub(crate) fn end(&self) -> Offset {
-        match &self.store {
-            Store::Memory(store) => store.end(),
-            Store::Segments(store) => store.end(),
-        }
+        self.store.end()
     }
 
     /// Up to where a `read_committed` reader sees.
@@ -368,10 +327,7 @@ impl PartitionLog {
 
     /// Bytes of all batches that are retained.
     pub(crate) fn size_bytes(&self) -> u64 {
-        match &self.store {
-            Store::Memory(store) => store.bytes(),
-            Store::Segments(store) => store.bytes(),
-        }
+        self.store.bytes()
     }
 
     /// Producers that are remembered.
@@ -395,6 +351,7 @@ impl PartitionLog {
 
     /// Ends the use of the log: everything is on the disk when this returns.
     pub(crate) fn close(&mut self) -> Result<(), LogError> {
-        self.keep_producers()
+        self.keep_producers()?;
+        self.sync()
     }
 }

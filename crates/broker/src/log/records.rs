@@ -93,9 +93,19 @@ pub(super) fn first_at(
     placed(&header, batch).find(|(offset, at)| *offset >= from && *at >= timestamp)
 }
 
-/// The first of the records of a plain batch at or after `from` that has the highest timestamp of them.
+/// The first of the records of `batch` at or after `from` that has the highest timestamp of them. A
+/// compressed batch is not opened: its first record if that has it, or else its last.
 pub(super) fn latest(batch: &[u8], from: Offset) -> Option<(Offset, Timestamp)> {
     let header = Header::read(batch)?;
+    if !header.is_plain() {
+        let first_has_it = header.base_timestamp == header.max_timestamp && header.base >= from;
+        let offset = if first_has_it {
+            header.base
+        } else {
+            header.last()
+        };
+        return Some((offset, header.max_timestamp));
+    }
     placed(&header, batch)
         .filter(|(offset, _)| *offset >= from)
         .min_by_key(|(offset, at)| (Reverse(*at), *offset))

@@ -3,9 +3,10 @@
 //! With files, whole segments go; in memory, batch by batch. Both go from the oldest on, and the
 //! producers are written down before the records from which they are known.
 
-use super::producers::Producers;
-use super::snapshot::{self, Snapshot};
-use super::{LogError, NO_TIMESTAMP, PartitionLog, ReadError, Store};
+use super::batch::NO_TIMESTAMP;
+use super::snapshot;
+use super::store::Store;
+use super::{LogError, PartitionLog, ReadError};
 use crate::units::{Now, Offset, Timestamp};
 
 impl PartitionLog {
@@ -19,8 +20,8 @@ impl PartitionLog {
         if offset <= start {
             return Ok(start);
         }
-        if let Store::Segments(store) = &mut self.store {
-            keep(store, &self.producers)?;
+        self.keep_producers()?;
+        if let Store::Segments(store) = &self.store {
             snapshot::write_start(store.dir(), offset)?;
         }
         self.move_start(offset);
@@ -44,39 +45,24 @@ impl PartitionLog {
     /// files, a batch stands for a segment. Returns how many have gone.
     pub(crate) fn retain(&mut self, now: Now) -> usize {
         let mut deleted = 0;
-        let mut kept = false;
         while self.oldest_may_go(now.wall) {
-            if let Store::Segments(store) = &mut self.store {
-                let gone = if kept {
-                    Ok(())
-                } else {
-                    keep(store, &self.producers)
-                };
-                kept = true;
-                if let Err(error) = gone.and_then(|()| store.delete_oldest()) {
-                    warn(&error);
-                    break;
-                }
-            }
-            if let Store::Memory(store) = &mut self.store {
-                store.delete_oldest();
-            }
-            let first = match &self.store {
-                Store::Memory(store) => store.first(),
-                Store::Segments(store) => store.first(),
+            let kept = if deleted == 0 {
+                self.keep_producers()
+            } else {
+                Ok(())
             };
-            self.move_start(first);
+            if let Err(error) = kept.and_then(|()| self.store.delete_oldest()) {
+                warn(&error);
+                break;
+            }
+            self.move_start(self.store.first());
             deleted += 1;
         }
         deleted
     }
 
     fn oldest_may_go(&self, now: Timestamp) -> bool {
-        let oldest = match &self.store {
-            Store::Memory(store) => store.oldest(),
-            Store::Segments(store) => store.oldest(),
-        };
-        let Some((bytes, max_timestamp)) = oldest else {
+        let Some((bytes, max_timestamp)) = self.store.oldest() else {
             return false;
         };
         if let Store::Segments(store) = &self.store
@@ -97,22 +83,16 @@ impl PartitionLog {
         self.producers.start_moved(self.start);
     }
 
-    /// Writes down what is known of the producers, and has everything before that on the disk.
+    /// Writes down what is known of the producers. Records that this is ahead of after a power failure
+    /// make recovery pass it over.
     pub(super) fn keep_producers(&mut self) -> Result<(), LogError> {
-        match &mut self.store {
+        match &self.store {
             Store::Memory(_) => Ok(()),
-            Store::Segments(store) => keep(store, &self.producers),
+            Store::Segments(store) => {
+                snapshot::write_producers(store.dir(), store.end(), &self.producers)
+            }
         }
     }
-}
-
-fn keep(store: &mut super::SegmentStore, producers: &Producers) -> Result<(), LogError> {
-    store.sync()?;
-    let snapshot = Snapshot {
-        end: store.end(),
-        producers: producers.clone(),
-    };
-    snapshot::write_producers(store.dir(), &snapshot)
 }
 
 fn warn(error: &LogError) {

@@ -209,10 +209,10 @@ pub(super) fn scan<R: ReadAt + ?Sized>(
     base: Offset,
     mut visit: impl FnMut(&Scanned),
 ) -> io::Result<ScanEnd> {
-    let mut scanner = Scanner::new(source, size, SCAN_WINDOW_BYTES);
+    let mut reader = Scanner::new(source, size, SCAN_WINDOW_BYTES);
     let (mut position, mut next) = (0, base);
     let broken = loop {
-        match scanner.batch(position, next)? {
+        match reader.batch(position, next)? {
             Found::Batch(scanned) => {
                 visit(&scanned);
                 position += scanned.header.bytes() as u64;
@@ -220,7 +220,7 @@ pub(super) fn scan<R: ReadAt + ?Sized>(
             }
             Found::End => break None,
             Found::Broken(problem) => {
-                break Some((problem, scanner.is_followed(position, next)?));
+                break Some((problem, reader.is_followed(position, next)?));
             }
         }
     };

@@ -24,9 +24,9 @@ const UNFINISHED: &str = ".tmp";
 
 /// The producers as they were when the log ended at `end`.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Snapshot {
+pub(super) struct Snapshot<P = Producers> {
     pub(super) end: Offset,
-    pub(super) producers: Producers,
+    pub(super) producers: P,
 }
 
 /// Reads the first offset that readers see, if one was ever set.
@@ -74,8 +74,12 @@ fn parse(text: &[u8]) -> Option<Snapshot> {
 }
 
 /// Replaces the producers' file. It is on the disk when this returns.
-pub(super) fn write_producers(dir: &Path, snapshot: &Snapshot) -> Result<(), LogError> {
-    let json = serde_json::to_vec(snapshot)
+pub(super) fn write_producers(
+    dir: &Path,
+    end: Offset,
+    producers: &Producers,
+) -> Result<(), LogError> {
+    let json = serde_json::to_vec(&Snapshot { end, producers })
         .map_err(|error| failed("describe the producers in", dir)(io::Error::other(error)))?;
     let mut text = format!("{:08x}\n", crc32c::crc32c(&json)).into_bytes();
     text.extend_from_slice(&json);

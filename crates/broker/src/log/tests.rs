@@ -159,12 +159,12 @@ fn on_both(limits: LogLimits, test: impl Fn(PartitionLog)) {
 
 /// Appends, and says at which offset.
 fn append(log: &mut PartitionLog, batch: &Batch) -> i64 {
-    log.append(batch.bytes(), now(0)).unwrap().base.0
+    log.append(&batch.bytes(), now(0)).unwrap().base.0
 }
 
 fn refused(log: &mut PartitionLog, batch: &Batch) -> AppendError {
     let end = log.end();
-    let error = log.append(batch.bytes(), now(0)).unwrap_err();
+    let error = log.append(&batch.bytes(), now(0)).unwrap_err();
     assert_eq!(log.end(), end, "a refused batch changes nothing");
     error
 }

@@ -38,7 +38,11 @@ pub(crate) fn now() -> Now {
 }
 
 /// Accepts connections until `stop` changes.
-pub(crate) async fn accept(listener: TcpListener, core: Arc<Core>, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn accept(
+    listener: TcpListener,
+    core: Arc<Core>,
+    mut stop: watch::Receiver<bool>,
+) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let accepted = tokio::select! {

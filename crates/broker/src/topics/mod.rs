@@ -462,7 +462,11 @@ pub(crate) struct Held<'a> {
 impl Held<'_> {
     /// What the journal must hold of the topics.
     pub(crate) fn entries(&self) -> Vec<Entry> {
-        self.topics.all().iter().map(|topic| topic.entry()).collect()
+        self.topics
+            .all()
+            .iter()
+            .map(|topic| topic.entry())
+            .collect()
     }
 }
 

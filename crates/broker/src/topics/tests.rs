@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 
 use super::*;
 use crate::units::Offset;
@@ -40,7 +39,10 @@ fn a_name_is_taken_once_and_only_if_kafka_would_have_it() {
     ));
     for name in ["", ".", "..", "a/b", "ü", "a b", &"x".repeat(250)] {
         assert!(
-            matches!(create(&topics, &journal, name), Err(TopicError::InvalidName(_))),
+            matches!(
+                create(&topics, &journal, name),
+                Err(TopicError::InvalidName(_))
+            ),
             "{name}"
         );
     }
@@ -77,7 +79,10 @@ fn a_refused_setting_changes_nothing() {
         set("retention.ms", "never"),
         Err(TopicError::InvalidConfig(_))
     ));
-    assert!(matches!(set("colour", "red"), Err(TopicError::InvalidConfig(_))));
+    assert!(matches!(
+        set("colour", "red"),
+        Err(TopicError::InvalidConfig(_))
+    ));
     assert_eq!(topic.config()["retention.ms"], "1000");
     assert_eq!(topic.config().len(), 1);
 }
@@ -148,7 +153,8 @@ fn a_full_budget_refuses_records_and_a_deleted_topic_gives_back() {
     let journal = Journal::in_memory();
     create(&topics, &journal, "events").unwrap();
     let partition = topics.partition("events", 0).unwrap();
-    let refused = lock(&partition.log).append(Bytes::from_static(b"no batch"), crate::server::now());
+    let refused =
+        lock(&partition.log).append(b"no batch", crate::server::now());
     assert!(refused.is_err());
     assert_eq!(lock(&partition.log).end(), Offset(0));
     drop(partition);

@@ -1,6 +1,9 @@
 //! Where transactions take effect: the seam between the coordinator and the rest of the broker.
 
+use std::error::Error;
+
 use kafka_protocol::ResponseError;
+use tracing::warn;
 
 use super::Outcome;
 use crate::journal::{CommittedOffset, Entry, JournalError};
@@ -64,7 +67,7 @@ pub(crate) enum EffectError {
         /// Which partition.
         partition: TopicPartition,
         /// What its log said.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Box<dyn Error + Send + Sync>,
     },
     /// The group's offsets could not be committed; it may work later.
     #[error("group {group} could not take a transaction's offsets")]
@@ -82,9 +85,12 @@ pub(crate) enum EffectError {
     },
 }
 
-impl EffectError {
-    /// What a producer is told: to look the coordinator up again and retry.
-    pub(crate) fn for_producer(&self) -> ResponseError {
-        ResponseError::CoordinatorNotAvailable
-    }
+/// What a producer is told whose request could not be recorded: to look for its coordinator and retry.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "for `map_err`; the error ends here"
+)]
+pub(super) fn for_producer(error: EffectError) -> ResponseError {
+    warn!(%error, cause = error.source().map(tracing::field::display), "refused a producer's request");
+    ResponseError::CoordinatorNotAvailable
 }

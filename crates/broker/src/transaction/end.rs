@@ -5,10 +5,12 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use kafka_protocol::ResponseError;
 use tracing::{info, warn};
 
+use super::effects::for_producer;
 use super::{
     EffectError, Effects, FORGET_AFTER_MS, Outcome, Phase, RETRY_AFTER, SWEEP_EVERY,
     TransactionState, Transactions,
@@ -43,8 +45,7 @@ impl Transactions {
             updated: now.wall,
             ..state.clone()
         };
-        self.change(id, state, now, effects)
-            .map_err(|error| error.for_producer())?;
+        self.change(id, state, now, effects).map_err(for_producer)?;
         if let Err(error) = self.complete(id, now, effects) {
             will_retry(id, &error);
         }
@@ -112,7 +113,11 @@ impl Transactions {
             if !matches!(state.phase, Phase::Ongoing | Phase::Ending(_)) {
                 continue;
             }
-            for (group, offsets) in &state.offsets {
+            let pending = state
+                .offsets
+                .iter()
+                .filter(|(_, offsets)| !offsets.is_empty());
+            for (group, offsets) in pending {
                 effects.hold_offsets(group, state.producer.id, offsets);
             }
             if state.phase == Phase::Ongoing {
@@ -180,9 +185,9 @@ impl Transactions {
 }
 
 /// Time since a transaction began. A clock that was set back makes it none.
-fn elapsed(started: Timestamp, now: Now) -> std::time::Duration {
+fn elapsed(started: Timestamp, now: Now) -> Duration {
     let milliseconds = now.wall.0.saturating_sub(started.0);
-    std::time::Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0))
+    Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0))
 }
 
 fn will_retry(id: &str, error: &EffectError) {

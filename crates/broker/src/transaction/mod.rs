@@ -39,7 +39,7 @@ use crate::journal::Entry;
 use crate::units::{Now, Producer, TopicPartition};
 
 pub(crate) use effects::{EffectError, Effects};
-pub(crate) use register::{InitProducer, MAX_TIMEOUT_MS};
+pub(crate) use register::InitProducer;
 pub(crate) use state::{Outcome, Phase, TransactionState};
 
 use producer_ids::ProducerIds;
@@ -144,7 +144,9 @@ impl Transactions {
         }
     }
 
-    /// When [`Transactions::tick`] has something to do.
+    /// When [`Transactions::tick`] has something to do. Nothing before the first tick of a broker
+    /// without open transactions; that one looks for unused ids.
+    #[cfg(test)]
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let due = self.due.first().map(|(instant, _)| *instant);
         due.into_iter().chain(self.next_sweep).min()
@@ -237,4 +239,4 @@ impl Transactions {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

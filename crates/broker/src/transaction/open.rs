@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kafka_protocol::ResponseError;
+use tracing::warn;
 
+use super::effects::for_producer;
 use super::{
     Effects, MAX_PARTITIONS, MAX_STATE_BYTES, MAX_TOTAL_BYTES, Phase, TransactionState,
     Transactions,
@@ -130,7 +132,7 @@ impl Transactions {
             || weight > MAX_STATE_BYTES
             || self.weight.saturating_sub(before) + weight > MAX_TOTAL_BYTES
         {
-            tracing::warn!(
+            warn!(
                 transactional_id = id,
                 partitions = state.partitions.len(),
                 bytes = weight,
@@ -138,8 +140,7 @@ impl Transactions {
             );
             return Err(ResponseError::PolicyViolation);
         }
-        self.change(id, state, now, effects)
-            .map_err(|error| error.for_producer())
+        self.change(id, state, now, effects).map_err(for_producer)
     }
 }
 

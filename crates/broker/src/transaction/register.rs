@@ -1,12 +1,18 @@
 //! Producers register: the request `InitProducerId`.
 
-use kafka_protocol::ResponseError;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Effects, MAX_ID_BYTES, MAX_IDS, Outcome, Phase, TransactionState, Transactions};
+use kafka_protocol::ResponseError;
+use tracing::warn;
+
+use super::effects::for_producer;
+use super::{
+    EffectError, Effects, MAX_ID_BYTES, MAX_IDS, Outcome, Phase, TransactionState, Transactions,
+};
 use crate::units::{Now, Producer, Timestamp};
 
 /// The longest timeout that a producer may ask for: Kafka's default of `transaction.max.timeout.ms`.
-pub(crate) const MAX_TIMEOUT_MS: i32 = 15 * 60 * 1000;
+const MAX_TIMEOUT_MS: i32 = 15 * 60 * 1000;
 
 /// What a producer registers with.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +76,7 @@ impl Transactions {
             Phase::Empty | Phase::Ended(_) => Ok(()),
         }
         .map_err(|error| {
-            tracing::warn!(transactional_id = id, %error, "a registration waits for the open transaction's end");
+            warn!(transactional_id = id, %error, "a registration waits for the open transaction's end");
             ResponseError::ConcurrentTransactions
         })?;
         let producer = self.successor(id, effects)?;
@@ -99,8 +105,7 @@ impl Transactions {
             previous: request.current,
             ..TransactionState::empty(producer, request.timeout_ms, now.wall)
         };
-        self.change(id, state, now, effects)
-            .map_err(|error| error.for_producer())?;
+        self.change(id, state, now, effects).map_err(for_producer)?;
         Ok(producer)
     }
 
@@ -112,7 +117,7 @@ impl Transactions {
         effects: &impl Effects,
     ) -> Result<Producer, ResponseError> {
         if self.ids.len() >= MAX_IDS {
-            tracing::warn!(
+            warn!(
                 transactional_id = id,
                 limit = MAX_IDS,
                 "too many transactional ids"
@@ -121,16 +126,12 @@ impl Transactions {
         }
         let producer = self.new_producer(effects)?;
         let state = TransactionState::empty(producer, timeout_ms, now.wall);
-        self.change(id, state, now, effects)
-            .map_err(|error| error.for_producer())?;
+        self.change(id, state, now, effects).map_err(for_producer)?;
         Ok(producer)
     }
 
     fn new_producer(&mut self, effects: &impl Effects) -> Result<Producer, ResponseError> {
-        let id = self
-            .producer_ids
-            .allocate(effects)
-            .map_err(|error| error.for_producer())?;
+        let id = self.producer_ids.allocate(effects).map_err(for_producer)?;
         Ok(Producer { id, epoch: 0 })
     }
 
@@ -151,7 +152,7 @@ impl Transactions {
         previous: Option<Producer>,
         now: Now,
         effects: &impl Effects,
-    ) -> Result<(), super::EffectError> {
+    ) -> Result<(), EffectError> {
         let Some(state) = self.get(id) else {
             return Ok(());
         };
@@ -204,8 +205,8 @@ impl TransactionState {
             phase: Phase::Empty,
             started: Timestamp(-1),
             updated: now,
-            partitions: std::collections::BTreeSet::default(),
-            offsets: std::collections::BTreeMap::default(),
+            partitions: BTreeSet::new(),
+            offsets: BTreeMap::new(),
         }
     }
 }

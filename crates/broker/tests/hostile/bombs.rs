@@ -28,17 +28,12 @@ const LONGEST: Duration = Duration::from_secs(2);
 #[test]
 fn requests_about_the_same_thing_many_times_are_answered_in_bounds() {
     let site = Site::new();
-    let wide = CreateTopicsRequest::default()
-        .with_topics(vec![
-            CreatableTopic::default()
-                .with_name(topic("wide"))
-                .with_num_partitions(1_000)
-                .with_replication_factor(1),
-        ])
-        .with_timeout_ms(1_000);
-    site.client().call(&wide, 5).expect("it is answered");
+    site.make_topic("wide", 1_000);
     commit_offsets(&site, 500);
-    for api in offered(&site) {
+    let mut apis = offered(&site);
+    // The others are about what these take away.
+    apis.sort_by_key(|api| matches!(api.name(), "DeleteTopics" | "DeleteGroups"));
+    for api in apis {
         for large in api.large(30_000) {
             let before = site.taken();
             let begin = Instant::now();
@@ -47,8 +42,8 @@ fn requests_about_the_same_thing_many_times_are_answered_in_bounds() {
             client.finish();
             let answer = client.receive().map_or(0, |answer| answer.len());
             let took = begin.elapsed();
-            let taken = (site.taken() - before) >> 20;
-            if took > LONGEST / 20 || taken > 8 {
+            let taken = site.taken() - before;
+            if took > LONGEST / 4 || taken > 8 {
                 let sent = large.len();
                 println!(
                     "{} {api:?}: {sent} bytes, answer {answer}, {took:?}, {taken} MiB",

@@ -176,7 +176,7 @@ fn a_client_that_sends_byte_by_byte_is_answered_and_delays_nobody() {
     slow.receive().expect("it is answered");
     assert!(begin.elapsed() < Duration::from_secs(1));
     assert!(
-        worst < Duration::from_millis(500),
+        worst < Duration::from_secs(1),
         "another client waited {worst:?}"
     );
     site.stands(16);

@@ -1,8 +1,7 @@
 //! What clients that mean no good, or are broken, can do to the broker: nothing.
 //!
-//! Each test has a broker of its own in this process, and the process to itself: after the attack the
-//! broker still answers, none of its threads has panicked, and the memory of the process stayed under
-//! a bound while it lasted.
+//! Each test has a broker of its own, in a process of its own: after the attack it still answers, none
+//! of its threads has panicked, and its memory stayed under a bound.
 
 mod bombs;
 mod bytes;

@@ -1,105 +1,126 @@
-//! Where an attack takes place: a broker, and what is watched meanwhile.
+//! Where an attack takes place: a broker in a process of its own, and what is seen of it.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
-use std::thread::JoinHandle;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use floodmark_broker::Broker;
+use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::{
     ApiVersionsRequest, CreateTopicsRequest, MetadataRequest, TopicName,
-    create_topics_request::CreatableTopic,
 };
 use kafka_protocol::protocol::StrBytes;
 
 use super::client::Client;
 
-/// How often the memory of the process is looked at.
-const LOOK: Duration = Duration::from_millis(2);
-
-/// One attack at a time: the memory is the process's.
-static ALONE: Mutex<()> = Mutex::new(());
-
-/// Panics of the broker's threads.
-static PANICS: AtomicUsize = AtomicUsize::new(0);
+/// Says to this program that it is the broker.
+const ROLE: &str = "FLOODMARK_HOSTILE_BROKER";
+/// Stands before the address that the broker says.
+const LISTENING: &str = "listening on ";
+/// Longest wait of a new client for its first answers, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A broker under attack.
 #[derive(Debug)]
 pub(super) struct Site {
-    pub(super) broker: Broker,
+    address: SocketAddr,
+    process: Child,
+    /// Held open: it has more to say at its end.
+    _out: BufReader<ChildStdout>,
     before: usize,
-    watch: Watch,
-    panics: usize,
-    _alone: MutexGuard<'static, ()>,
 }
 
 impl Site {
     /// A broker with the topic `t` of three partitions.
     pub(super) fn new() -> Self {
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        count_panics();
-        let broker = Broker::builder().start().expect("the broker starts");
-        let site = Self {
-            broker,
-            before: resident(),
-            watch: Watch::start(),
-            panics: PANICS.load(Ordering::SeqCst),
-            _alone: alone,
+        let program = std::env::current_exe().expect("this program has a path");
+        let mut process = Command::new(program)
+            .args(["--exact", "site::is_attacked", "--ignored", "--nocapture"])
+            .env(ROLE, "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the broker's process starts");
+        let mut out = BufReader::new(process.stdout.take().expect("it is piped"));
+        let address = (&mut out)
+            .lines()
+            .map_while(Result::ok)
+            .find_map(|line| line.split(LISTENING).nth(1)?.parse().ok())
+            .expect("the broker says where it listens");
+        let mut site = Self {
+            address,
+            process,
+            _out: out,
+            before: 0,
         };
+        site.make_topic("t", 3);
+        site.before = site.most_resident();
+        site
+    }
+
+    /// Makes a topic.
+    pub(super) fn make_topic(&self, name: &str, partitions: i32) {
         let topic = CreatableTopic::default()
-            .with_name(topic("t"))
-            .with_num_partitions(3)
+            .with_name(topic(name))
+            .with_num_partitions(partitions)
             .with_replication_factor(1);
         let request = CreateTopicsRequest::default()
             .with_topics(vec![topic])
             .with_timeout_ms(1_000);
-        let made = site.client().call(&request, 5).expect("it answers");
+        let made = self.client().call(&request, 5).expect("it answers");
         assert_eq!(made.topics[0].error_code, 0);
-        site
     }
 
     /// Another client.
     pub(super) fn client(&self) -> Client {
-        Client::connect(self.broker.address())
+        Client::connect(self.address)
     }
 
     /// How long a new client waits for its first answers.
     pub(super) fn round_trip(&self) -> Duration {
         let begin = Instant::now();
         let mut client = self.client();
-        let versions = client
-            .call(&ApiVersionsRequest::default(), 0)
-            .expect("the broker answers");
-        assert_eq!(versions.error_code, 0);
-        let known = client
-            .call(&MetadataRequest::default().with_topics(None), 4)
-            .expect("the broker answers");
-        assert!(
-            known
-                .topics
-                .iter()
-                .any(|topic| { topic.name.as_deref().map(|name| &**name) == Some("t") })
-        );
+        let versions = client.call(&ApiVersionsRequest::default(), 0);
+        assert_eq!(versions.expect("the broker answers").error_code, 0);
+        let known = client.call(&MetadataRequest::default().with_topics(None), 4);
+        assert_eq!(known.expect("the broker answers").brokers.len(), 1);
         begin.elapsed()
     }
 
-    /// The most memory that the attack has taken so far.
+    /// The most MiB that the attack has taken so far.
     pub(super) fn taken(&self) -> usize {
-        self.watch.most().saturating_sub(self.before)
+        self.most_resident().saturating_sub(self.before) >> 10
     }
 
-    /// The broker answers, none of its threads has panicked, and at most so many MiB were taken.
-    pub(super) fn stands(&self, bound_mib: usize) {
+    /// KiB of memory that the broker had at its highest.
+    fn most_resident(&self) -> usize {
+        let path = format!("/proc/{}/status", self.process.id());
+        let status = std::fs::read_to_string(path).expect("Linux tells");
+        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        most.and_then(|most| most.trim().strip_suffix(" kB")?.parse().ok())
+            .expect("Linux tells the highest")
+    }
+
+    /// The broker answers, at most so many MiB were taken, and none of its threads has panicked.
+    pub(super) fn stands(mut self, bound_mib: usize) {
         let waited = self.round_trip();
-        assert!(waited < Duration::from_secs(2), "an answer took {waited:?}");
-        let panics = PANICS.load(Ordering::SeqCst) - self.panics;
-        assert_eq!(panics, 0, "threads of the broker panicked");
-        let taken = self.taken() >> 20;
-        println!("taken: {taken} MiB of {bound_mib}");
-        assert!(
-            taken <= bound_mib,
-            "{taken} MiB were taken, {bound_mib} are allowed"
-        );
+        assert!(waited < PATIENCE, "an answer took {waited:?}");
+        let taken = self.taken();
+        println!("{taken} of {bound_mib} MiB were taken");
+        assert!(taken <= bound_mib, "{taken} MiB were taken");
+        drop(self.process.stdin.take());
+        let ended = self.process.wait().expect("the broker's process ends");
+        assert!(ended.success(), "a thread of the broker panicked");
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        // After `stands` it has ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
@@ -108,64 +129,23 @@ pub(super) fn topic(name: &str) -> TopicName {
     TopicName(StrBytes::from_string(name.to_owned()))
 }
 
-fn count_panics() {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let previous = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if std::thread::current().name() == Some("broker") {
-                PANICS.fetch_add(1, Ordering::SeqCst);
-            }
-            previous(panic);
-        }));
-    });
-}
-
-/// Bytes of memory that the process has.
-fn resident() -> usize {
-    const PAGE: usize = 4096;
-    let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux tells");
-    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok());
-    pages.map_or(0, |pages: usize| pages * PAGE)
-}
-
-#[derive(Debug)]
-struct Watch {
-    most: Arc<AtomicUsize>,
-    end: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Watch {
-    fn start() -> Self {
-        let (most, end) = (
-            Arc::new(AtomicUsize::new(0)),
-            Arc::new(AtomicBool::new(false)),
-        );
-        let (seen, stop) = (Arc::clone(&most), Arc::clone(&end));
-        let thread = std::thread::spawn(move || {
-            while !stop.load(Ordering::Relaxed) {
-                seen.fetch_max(resident(), Ordering::Relaxed);
-                std::thread::sleep(LOOK);
-            }
-        });
-        Self {
-            most,
-            end,
-            thread: Some(thread),
-        }
+/// No test, but the broker of the others; it ends with its standard input.
+#[test]
+#[ignore = "the other tests start it"]
+fn is_attacked() {
+    static PANICS: AtomicUsize = AtomicUsize::new(0);
+    if std::env::var_os(ROLE).is_none() {
+        return;
     }
-
-    fn most(&self) -> usize {
-        self.most.load(Ordering::Relaxed).max(resident())
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.end.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.join().expect("the watch ends");
-        }
-    }
+    let previous = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        PANICS.fetch_add(1, Ordering::SeqCst);
+        previous(panic);
+    }));
+    let broker = Broker::builder().start().expect("the broker starts");
+    println!("{LISTENING}{}", broker.address());
+    let end = std::io::stdin().read_to_end(&mut Vec::new());
+    end.expect("standard input ends");
+    drop(broker);
+    assert_eq!(PANICS.load(Ordering::SeqCst), 0);
 }

@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut valid = true;
     let mut for_programs: Vec<JsonDiagnostic> = Vec::new();
     for (path, text) in &texts {
-        let (pipeline, diagnostics) = load::examine(text);
+        let (pipeline, diagnostics) = load::examine(text, &load::variable);
         valid &= pipeline.is_some();
         let file = path.display().to_string();
         let report = Report {

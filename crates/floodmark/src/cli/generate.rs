@@ -1,29 +1,31 @@
 //! `floodmark generate`: device telemetry into a Kafka topic, a file or standard output.
 //!
-//! A run is planned from the flags (`plan`), then a loop generates batches when they are due (`pace`),
-//! hands them to the target (`target`, `kafka`) and shows how far it is (`progress`). What it generated,
+//! A run is planned from the flags (`plan`), then a loop (`flow`) generates batches when they are due
+//! (`pace`), hands them to the target (`target`, `kafka`) and shows how far it is (`progress`). What it generated,
 //! counted as it was generated, is the `report`: the right answer for whoever checks what became of it.
 
-mod kafka;
-mod pace;
+pub(super) mod flow;
+pub(super) mod kafka;
+pub(super) mod pace;
 mod plan;
 mod produce_batch;
 mod progress;
-mod report;
-mod target;
-mod values;
+pub(super) mod report;
+pub(super) mod target;
+pub(super) mod values;
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use floodmark_generator::{Batch, Simulator, Tally};
+use floodmark_generator::{Simulator, Tally};
 
+use self::flow::{Next, flow};
 use self::plan::Plan;
 use self::progress::Progress;
 use self::report::{Ending, Report};
-use self::target::{Sent, Target};
+use self::target::Target;
 use self::values::{Output, Rate};
 use super::exit::Failure;
 use crate::os::StopFlag;
@@ -170,23 +172,14 @@ fn drive(
 ) -> anyhow::Result<(Tally, Ending)> {
     let mut simulator = Simulator::new(&plan.config)?;
     let mut progress = Progress::new(plan, started);
-    let (mut batch, mut tally) = (Batch::default(), Tally::default());
-    let ending = loop {
-        let elapsed = started.elapsed();
-        if let Some(ending) = plan.ending(tally.events, elapsed, stop) {
-            break ending;
-        }
-        let due = plan.due(tally.events, elapsed);
-        if due > 0 {
-            simulator.fill(&mut batch, due, &mut tally);
-            if target.send(&batch)? == Sent::ReaderGone {
-                break Ending::ReaderGone;
-            }
-        }
-        progress.show(&tally, simulator.event_time_ms());
-        std::thread::sleep(plan.pace.wait(tally.events, started.elapsed()));
-    };
+    let outcome = flow(&mut simulator, plan.pace, target, started, |standing| {
+        progress.show(standing.tally, standing.event_time_ms);
+        let sent = standing.tally.events;
+        Ok(match plan.ending(sent, standing.elapsed, stop) {
+            Some(ending) => Next::End(ending),
+            None => Next::AtMost(plan.left(sent)),
+        })
+    });
     progress.finish();
-    target.finish()?;
-    Ok((tally, ending))
+    outcome
 }

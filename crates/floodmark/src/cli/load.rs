@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use floodmark_pipeline::{Diagnostic, Pipeline, Report, Severity, Sink, Span, SqlText};
+use floodmark_pipeline::{
+    Diagnostic, Environment, Pipeline, Report, Severity, Sink, Span, SqlText,
+};
 use floodmark_sql::{Plan, QueryRef, SqlProblem};
 
 use super::exit::Failure;
@@ -20,11 +22,15 @@ pub(crate) struct Loaded {
     pub(crate) pipeline: Pipeline,
 }
 
-/// Reads and validates a pipeline file with the variables of this process. Problems and warnings
-/// are printed to standard error.
-pub(crate) fn load(path: &Path) -> Result<Loaded, Failure> {
+/// The variables of this process.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Reads and validates a pipeline file. Problems and warnings are printed to standard error.
+pub(crate) fn load(path: &Path, environment: Environment<'_>) -> Result<Loaded, Failure> {
     let text = read(path)?;
-    let (pipeline, diagnostics) = examine(&text);
+    let (pipeline, diagnostics) = examine(&text, environment);
     print(path, &text, &diagnostics);
     match pipeline {
         Some(pipeline) => Ok(Loaded { pipeline }),
@@ -41,8 +47,8 @@ pub(crate) struct Planned {
 }
 
 /// Reads, validates and plans a pipeline file.
-pub(crate) fn load_and_plan(path: &Path) -> Result<Planned, Failure> {
-    let loaded = load(path)?;
+pub(crate) fn load_and_plan(path: &Path, environment: Environment<'_>) -> Result<Planned, Failure> {
+    let loaded = load(path, environment)?;
     let plan = floodmark_sql::plan(&loaded.pipeline);
     // `load` has planned it once to show what is wrong.
     let plan = plan.map_err(|_| Failure::Invalid)?;
@@ -64,9 +70,11 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<String> {
 
 /// Validates a file's text, SQL included: a pipeline only if nothing is wrong, and all there is to
 /// say, in file order.
-pub(crate) fn examine(text: &str) -> (Option<Pipeline>, Vec<Diagnostic>) {
-    let environment = |name: &str| std::env::var(name).ok();
-    match floodmark_pipeline::parse(text, &environment) {
+pub(crate) fn examine(
+    text: &str,
+    environment: Environment<'_>,
+) -> (Option<Pipeline>, Vec<Diagnostic>) {
+    match floodmark_pipeline::parse(text, environment) {
         Ok((pipeline, mut diagnostics)) => {
             diagnostics.extend(sql_problems(&pipeline));
             diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);

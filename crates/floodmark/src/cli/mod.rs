@@ -2,8 +2,11 @@
 //!
 //! Results go to standard output, everything else to standard error.
 
+mod broker;
 mod check;
 mod completions;
+mod demo;
+mod engine;
 mod exit;
 mod generate;
 mod load;
@@ -32,11 +35,13 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 #[allow(clippy::large_enum_variant, reason = "there is one of it")]
 enum Command {
+    Demo(demo::Args),
     Check(check::Args),
     Run(run::Args),
     Generate(generate::Args),
     #[command(subcommand)]
     Topics(topics::Topics),
+    Broker(broker::Args),
     Completions(completions::Args),
 }
 
@@ -44,10 +49,12 @@ enum Command {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
+        Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Topics(command) => topics::run(&command),
+        Command::Broker(args) => broker::run(&args),
         Command::Completions(args) => completions::run(&args),
     };
     exit::report(outcome)

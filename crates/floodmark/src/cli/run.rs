@@ -1,24 +1,17 @@
 //! `floodmark run`: runs a pipeline until it is stopped or has caught up.
 
-mod ledger;
-mod live;
 mod report;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::Context;
-use floodmark_engine::runtime::{
-    EngineError, Finished, RunOptions, StatusBoard, StopSignal, run as run_engine,
-};
+use floodmark_engine::runtime::RunOptions;
 
+use super::engine::{Engine, TICK, ledger, live};
 use super::exit::Failure;
 use super::load;
 use super::log;
 use crate::os::{StopFlag, usage};
-
-/// How often the terminal and the signal flag are looked after.
-const TICK: Duration = Duration::from_millis(100);
 
 /// Run a pipeline
 ///
@@ -62,62 +55,30 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     log::init(&args.log, screen.log_writer());
     let stop_flag = StopFlag::install();
     let started = Instant::now();
-    let loaded = load::load_and_plan(&args.file)?;
-    let tokio = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("io")
-        .enable_all()
-        .build()
-        .context("starting the I/O runtime")?;
-    let name = loaded.pipeline.name.clone();
+    let planned = load::load_and_plan(&args.file, &load::variable)?;
+    let name = planned.pipeline.name.clone();
     let options = RunOptions {
         until_caught_up: args.until_caught_up,
         close_windows: args.close_windows,
     };
-    let (stop, board) = (StopSignal::new(), StatusBoard::new());
-    let engine = {
-        let (stop, board, tokio) = (stop.clone(), board.clone(), tokio.handle().clone());
-        let body = move || -> Result<Finished, EngineError> {
-            let parts = floodmark_engine::connect::connect(
-                loaded.pipeline,
-                loaded.plan,
-                options.until_caught_up,
-                tokio,
-            )?;
-            run_engine(parts, options, &stop, &board)
-        };
-        std::thread::Builder::new()
-            .name("coordinator".to_owned())
-            .spawn(body)
-            .context("starting the coordinator")?
-    };
+    let engine = Engine::start(planned, options)?;
     let mut live = screen.start(&name);
     while !engine.is_finished() {
-        if stop_flag.is_set() && !stop.is_stopped() {
-            stop.stop();
-            live.note(
-                "draining: finishing what was read, then a last checkpoint (again to quit at once)",
-            );
+        if stop_flag.is_set() && !engine.is_stopped() {
+            engine.stop();
+            live.note(live::DRAINING);
         }
-        live.show(&board.read());
+        live.show(&engine.status());
         std::thread::sleep(TICK);
     }
-    let outcome = engine
-        .join()
-        .map_err(|_| anyhow::anyhow!("the coordinator panicked; please report it"))?;
-    let status = board.read();
+    let (outcome, status) = engine.join();
     live.show(&status);
     live.finish();
     let summary = report::Report::new(&name, &status, started.elapsed(), usage());
     if let Some(path) = &args.report {
         summary.write(path)?;
     }
-    match outcome {
-        Ok(_) => {
-            ledger::print(&name, &status);
-            Ok(())
-        }
-        Err(error) if error.is_fenced() => Err(Failure::Fenced(error.into())),
-        Err(error) => Err(Failure::Runtime(error.into())),
-    }
+    outcome?;
+    ledger::print(&name, &status);
+    Ok(())
 }

@@ -50,25 +50,50 @@ struct Wanted {
 
 pub(crate) fn run(command: &Topics) -> Result<(), Failure> {
     let (Topics::Create(args) | Topics::List(args)) = command;
-    let loaded = load::load(&args.file)?;
+    let loaded = load::load(&args.file, &load::variable)?;
     let wanted = wanted(&loaded.pipeline);
     if wanted.is_empty() {
         say("the pipeline names no Kafka topics")?;
         return Ok(());
     }
+    let each = match command {
+        Topics::Create(_) => create,
+        Topics::List(_) => describe,
+    };
+    Ok(see_to(&wanted, each, say)?)
+}
+
+/// Makes the topics of a pipeline that do not exist, with these properties beside their own; `say`
+/// is told of each.
+pub(super) fn create_missing(
+    pipeline: &Pipeline,
+    config: &[(&str, &str)],
+    say: impl FnMut(&str) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut wanted = wanted(pipeline);
+    for topic in &mut wanted {
+        let config = config.iter().copied();
+        let config = config.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        topic.spec.config.extend(config);
+    }
+    see_to(&wanted, create, say)
+}
+
+/// Does the same with each topic; what fails is said at once and summed up at the end.
+fn see_to(
+    wanted: &[Wanted],
+    each: fn(&Wanted) -> Result<String, Trouble>,
+    mut say: impl FnMut(&str) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let mut failed = Vec::new();
     // A cluster that does not answer is asked once, not once a topic.
     let mut lost: Vec<&KafkaCluster> = Vec::new();
-    for topic in &wanted {
+    for topic in wanted {
         if lost.contains(&&topic.cluster) {
             failed.push(topic.spec.name.as_str());
             continue;
         }
-        let outcome = match command {
-            Topics::Create(_) => create(topic),
-            Topics::List(_) => describe(topic),
-        };
-        match outcome {
+        match each(topic) {
             Ok(line) => say(&line)?,
             Err(Trouble::Topic(error)) => {
                 eprintln!("error: {error:#}");
@@ -88,8 +113,7 @@ pub(crate) fn run(command: &Topics) -> Result<(), Failure> {
     Err(anyhow!(
         "{count} of {} topics could not be seen to: {names}",
         wanted.len()
-    )
-    .into())
+    ))
 }
 
 /// Where something failed.

@@ -1,6 +1,7 @@
 use std::time::Instant;
 
 use bytes::BytesMut;
+use kafka_protocol::messages::GroupId;
 use kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
@@ -10,7 +11,6 @@ use kafka_protocol::messages::offset_delete_request::{
 use kafka_protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
-use kafka_protocol::messages::GroupId;
 use kafka_protocol::protocol::{Decodable, Encodable};
 
 use super::*;
@@ -36,7 +36,9 @@ fn group(name: &'static str) -> GroupId {
 /// What a client reads that speaks this version.
 fn through<T: Encodable + Decodable>(message: &T, version: i16) -> T {
     let mut frame = BytesMut::new();
-    message.encode(&mut frame, version).expect("only fields that the version has");
+    message
+        .encode(&mut frame, version)
+        .expect("only fields that the version has");
     T::decode(&mut frame.freeze(), version).expect("decodes")
 }
 
@@ -51,7 +53,9 @@ fn three() -> OffsetCommitRequest {
                 .with_committed_metadata(Some(StrBytes::from_static_str("mine")))
         })
         .collect();
-    let events = OffsetCommitRequestTopic::default().with_name(topic(EVENTS)).with_partitions(partitions);
+    let events = OffsetCommitRequestTopic::default()
+        .with_name(topic(EVENTS))
+        .with_partitions(partitions);
     OffsetCommitRequest::default()
         .with_group_id(group("readers"))
         .with_generation_id_or_member_epoch(-1)
@@ -62,7 +66,11 @@ fn commit_codes(groups: &mut Groups, request: &OffsetCommitRequest, known: &[boo
     let response = commit(groups, request, known, now(), &mut |_| Ok(()));
     let codes = |version| -> Vec<i16> {
         let topics = through(&response, version).topics;
-        topics[0].partitions.iter().map(|partition| partition.error_code).collect()
+        topics[0]
+            .partitions
+            .iter()
+            .map(|partition| partition.error_code)
+            .collect()
     };
     for version in 2..=9 {
         assert_eq!(codes(version), codes(2));
@@ -72,14 +80,20 @@ fn commit_codes(groups: &mut Groups, request: &OffsetCommitRequest, known: &[boo
 
 fn committed() -> Groups {
     let mut groups = Groups::new(Limits::default(), 1);
-    assert_eq!(commit_codes(&mut groups, &three(), &[true, false, true]), [0, 3, 0]);
+    assert_eq!(
+        commit_codes(&mut groups, &three(), &[true, false, true]),
+        [0, 3, 0]
+    );
     groups
 }
 
 #[test]
 fn a_partition_that_does_not_exist_is_refused_and_the_others_committed() {
     let groups = committed();
-    let partitions: Vec<i32> = groups.committed_partitions("readers").map(|at| at.partition).collect();
+    let partitions: Vec<i32> = groups
+        .committed_partitions("readers")
+        .map(|at| at.partition)
+        .collect();
     assert_eq!(partitions, [0, 2]);
 }
 
@@ -87,9 +101,17 @@ fn a_partition_that_does_not_exist_is_refused_and_the_others_committed() {
 fn a_commit_that_is_refused_is_refused_for_each_partition() {
     let mut groups = committed();
     let of_member = three().with_generation_id_or_member_epoch(3);
-    assert_eq!(commit_codes(&mut groups, &of_member, &[true, false, true]), [25, 3, 25]);
-    let unknown = three().with_group_id(group("nobody")).with_generation_id_or_member_epoch(3);
-    assert_eq!(commit_codes(&mut groups, &unknown, &[true; 3]), [22, 22, 22]);
+    assert_eq!(
+        commit_codes(&mut groups, &of_member, &[true, false, true]),
+        [25, 3, 25]
+    );
+    let unknown = three()
+        .with_group_id(group("nobody"))
+        .with_generation_id_or_member_epoch(3);
+    assert_eq!(
+        commit_codes(&mut groups, &unknown, &[true; 3]),
+        [22, 22, 22]
+    );
 }
 
 #[test]
@@ -104,11 +126,24 @@ fn one_group_is_fetched_in_the_old_versions() {
             .with_topics(Some(vec![wanted]));
         let response = through(&fetch(&groups, request, version), version);
         let found: Vec<_> = (response.topics[0].partitions.iter())
-            .map(|found| (found.partition_index, found.committed_offset, found.error_code))
+            .map(|found| {
+                (
+                    found.partition_index,
+                    found.committed_offset,
+                    found.error_code,
+                )
+            })
             .collect();
-        assert_eq!(found, [(2, 12, 0), (1, -1, 0)], "what is asked for twice is answered once");
+        assert_eq!(
+            found,
+            [(2, 12, 0), (1, -1, 0)],
+            "what is asked for twice is answered once"
+        );
         let first = &response.topics[0].partitions[0];
-        assert_eq!(first.committed_leader_epoch, if version >= 5 { 4 } else { -1 });
+        assert_eq!(
+            first.committed_leader_epoch,
+            if version >= 5 { 4 } else { -1 }
+        );
         assert_eq!(first.metadata.as_deref(), Some("mine"));
     }
 }
@@ -117,10 +152,15 @@ fn one_group_is_fetched_in_the_old_versions() {
 fn all_offsets_are_fetched_where_no_topic_is_named() {
     let groups = committed();
     for version in 2..=7 {
-        let request = OffsetFetchRequest::default().with_group_id(group("readers")).with_topics(None);
+        let request = OffsetFetchRequest::default()
+            .with_group_id(group("readers"))
+            .with_topics(None);
         let response = through(&fetch(&groups, request, version), version);
-        let found: Vec<i32> =
-            response.topics[0].partitions.iter().map(|found| found.partition_index).collect();
+        let found: Vec<i32> = response.topics[0]
+            .partitions
+            .iter()
+            .map(|found| found.partition_index)
+            .collect();
         assert_eq!(found, [0, 2]);
     }
 }
@@ -135,21 +175,33 @@ fn several_groups_are_fetched_in_the_new_versions() {
         let readers = OffsetFetchRequestGroup::default()
             .with_group_id(group("readers"))
             .with_topics(Some(vec![wanted]));
-        let nobody = OffsetFetchRequestGroup::default().with_group_id(group("nobody")).with_topics(None);
+        let nobody = OffsetFetchRequestGroup::default()
+            .with_group_id(group("nobody"))
+            .with_topics(None);
         let request = OffsetFetchRequest::default().with_groups(vec![readers, nobody]);
         let response = through(&fetch(&groups, request, version), version);
         let offsets: Vec<i64> = (response.groups[0].topics[0].partitions.iter())
             .map(|found| found.committed_offset)
             .collect();
         assert_eq!(offsets, [10, -1]);
-        assert_eq!((response.groups[1].error_code, response.groups[1].topics.len()), (0, 0));
+        assert_eq!(
+            (
+                response.groups[1].error_code,
+                response.groups[1].topics.len()
+            ),
+            (0, 0)
+        );
     }
 }
 
 #[test]
 fn who_wants_stable_offsets_is_told_of_an_open_transaction() {
     let mut groups = committed();
-    groups.set_pending("readers", &partition_of(&StrBytes::from_static_str(EVENTS), 0), 9);
+    groups.set_pending(
+        "readers",
+        &partition_of(&StrBytes::from_static_str(EVENTS), 0),
+        9,
+    );
     let request = |stable| {
         OffsetFetchRequest::default()
             .with_group_id(group("readers"))
@@ -172,12 +224,25 @@ fn each_offset_to_delete_has_its_own_answer() {
     let partitions = (0..2)
         .map(|partition| OffsetDeleteRequestPartition::default().with_partition_index(partition))
         .collect();
-    let events = OffsetDeleteRequestTopic::default().with_name(topic(EVENTS)).with_partitions(partitions);
-    let request = OffsetDeleteRequest::default().with_group_id(group("readers")).with_topics(vec![events]);
-    let response = delete(&mut groups, &request, &[true, false], now(), &mut |_| Ok(()));
+    let events = OffsetDeleteRequestTopic::default()
+        .with_name(topic(EVENTS))
+        .with_partitions(partitions);
+    let request = OffsetDeleteRequest::default()
+        .with_group_id(group("readers"))
+        .with_topics(vec![events]);
+    let response = delete(
+        &mut groups,
+        &request,
+        &[true, false],
+        now(),
+        &mut |_| Ok(()),
+    );
     let response = through(&response, 0);
-    let codes: Vec<i16> =
-        response.topics[0].partitions.iter().map(|partition| partition.error_code).collect();
+    let codes: Vec<i16> = response.topics[0]
+        .partitions
+        .iter()
+        .map(|partition| partition.error_code)
+        .collect();
     assert_eq!((response.error_code, codes), (0, vec![0, 3]));
     assert_eq!(groups.committed_partitions("readers").count(), 1);
     let nobody = request.with_group_id(group("nobody"));

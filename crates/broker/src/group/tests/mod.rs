@@ -48,7 +48,10 @@ impl World {
             self.set_time(at.max(self.now.instant));
             self.groups.tick(self.now);
             let again = self.groups.next_deadline();
-            assert!(again.is_none_or(|next| next > at), "a tick must bring things forward");
+            assert!(
+                again.is_none_or(|next| next > at),
+                "a tick must bring things forward"
+            );
         }
         self.set_time(end);
     }
@@ -70,7 +73,9 @@ impl World {
 
     /// A join that is refused at once.
     fn refused(&mut self, join: Join) -> GroupError {
-        said(&mut self.join(join)).expect_err("the join is refused").error
+        said(&mut self.join(join))
+            .expect_err("the join is refused")
+            .error
     }
 
     /// The id that a new dynamic member is given.
@@ -124,16 +129,24 @@ impl World {
             let mut waiting: Vec<_> = (members.iter())
                 .map(|joined| world.join(again(member(&name_of(&joined.member)), &joined.member)))
                 .collect();
-            members = waiting.iter_mut().map(|answer| said(answer).expect("joined")).collect();
+            members = waiting
+                .iter_mut()
+                .map(|answer| said(answer).expect("joined"))
+                .collect();
             members.push(said(&mut answer).expect("joined"));
         }
         let leader = members[0].clone();
         let parts: Vec<(String, String)> = (members.iter())
-            .map(|joined| (joined.member.clone(), format!("part of {}", name_of(&joined.member))))
+            .map(|joined| {
+                (
+                    joined.member.clone(),
+                    format!("part of {}", name_of(&joined.member)),
+                )
+            })
             .collect();
         let parts: Vec<(&str, &str)> = parts.iter().map(|(id, part)| (&**id, &**part)).collect();
         for joined in &members[1..] {
-            let _ = world.sync(joined, &[]);
+            drop(world.sync(joined, &[]));
         }
         said(&mut world.sync(&leader, &parts)).expect("synced");
         for joined in &members[1..] {

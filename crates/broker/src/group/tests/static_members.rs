@@ -42,11 +42,17 @@ fn a_static_member_that_restarts_takes_its_place_without_a_rebalance() {
     let (mut world, one, two) = pair();
     let back = world.joins(instance("two"));
     assert_ne!(back.member, two.member);
-    assert_eq!((back.generation, &back.leader), (two.generation, &one.member));
+    assert_eq!(
+        (back.generation, &back.leader),
+        (two.generation, &one.member)
+    );
     assert_eq!(world.state(), "Stable");
     assert_eq!(said(&mut world.sync(&back, &[])).unwrap().assignment, "2");
     assert_eq!(world.beat(&one), Ok(()));
-    assert_eq!(world.groups.heartbeat(&claim_of(&back, "two"), world.now), Ok(()));
+    assert_eq!(
+        world.groups.heartbeat(&claim_of(&back, "two"), world.now),
+        Ok(())
+    );
 }
 
 #[test]
@@ -55,9 +61,18 @@ fn the_older_holder_of_an_instance_id_is_fenced() {
     let back = world.joins(instance("two"));
     let now = world.now;
     let old = claim_of(&two, "two");
-    assert_eq!(world.groups.heartbeat(&old, now), Err(GroupError::FencedInstance));
-    assert_eq!(said(&mut world.groups.sync(&old, Sync::default(), now)), Err(GroupError::FencedInstance));
-    assert_eq!(world.refused(again(instance("two"), &two.member)), GroupError::FencedInstance);
+    assert_eq!(
+        world.groups.heartbeat(&old, now),
+        Err(GroupError::FencedInstance)
+    );
+    assert_eq!(
+        said(&mut world.groups.sync(&old, Sync::default(), now)),
+        Err(GroupError::FencedInstance)
+    );
+    assert_eq!(
+        world.refused(again(instance("two"), &two.member)),
+        GroupError::FencedInstance
+    );
     let leaver = Leaver {
         member: two.member.clone(),
         instance: Some("two".to_owned()),
@@ -78,7 +93,10 @@ fn a_holder_that_waits_is_fenced_by_the_one_that_takes_its_place() {
         ..again(instance("two"), &two.member)
     });
     let mut back = world.join(instance("two"));
-    assert_eq!(said(&mut waiting).unwrap_err().error, GroupError::FencedInstance);
+    assert_eq!(
+        said(&mut waiting).unwrap_err().error,
+        GroupError::FencedInstance
+    );
     assert!(waits(&mut back));
     world.joins(again(instance("one"), &one.member));
     assert_eq!(said(&mut back).unwrap().generation, Generation(3));
@@ -151,7 +169,9 @@ fn an_operator_removes_a_static_member_by_its_instance_id() {
         instance: Some(name.to_owned()),
         ..Leaver::default()
     };
-    let left = world.groups.leave(GROUP, &[by_name("two"), by_name("nobody")], world.now);
+    let left = world
+        .groups
+        .leave(GROUP, &[by_name("two"), by_name("nobody")], world.now);
     assert_eq!(left.unwrap(), [Ok(()), Err(GroupError::UnknownMember)]);
     assert_eq!(world.beat(&one), Err(GroupError::RebalanceInProgress));
 }
@@ -161,6 +181,12 @@ fn an_instance_id_that_the_group_does_not_know_is_an_unknown_member() {
     let (mut world, one, _) = pair();
     let now = world.now;
     let claim = claim_of(&one, "nobody");
-    assert_eq!(world.groups.heartbeat(&claim, now), Err(GroupError::UnknownMember));
-    assert_eq!(world.refused(again(instance("nobody"), &one.member)), GroupError::UnknownMember);
+    assert_eq!(
+        world.groups.heartbeat(&claim, now),
+        Err(GroupError::UnknownMember)
+    );
+    assert_eq!(
+        world.refused(again(instance("nobody"), &one.member)),
+        GroupError::UnknownMember
+    );
 }

@@ -4,7 +4,7 @@ use super::*;
 
 fn refused_bytes(bytes: impl Into<Bytes>) -> ResponseError {
     let mut log = in_memory();
-    let error = log.append(bytes.into(), now(0)).unwrap_err();
+    let error = log.append(&bytes.into(), now(0)).unwrap_err();
     assert_eq!(log.end(), Offset(0));
     error.code()
 }
@@ -20,14 +20,14 @@ fn changed(at: usize, value: &[u8]) -> Bytes {
 fn offsets_go_on_where_the_last_batch_ended_and_everything_else_stays_as_sent() {
     on_both(LIMITS, |mut log| {
         let (first, second) = (plain(3).bytes(), plain(2).bytes());
-        let appended = log.append(first.clone(), now(0)).unwrap();
+        let appended = log.append(&first, now(0)).unwrap();
         let expected = Appended {
             base: Offset(0),
             last: Offset(2),
             log_append_time: None,
         };
         assert_eq!(appended, expected);
-        assert_eq!(log.append(second.clone(), now(0)).unwrap().base, Offset(3));
+        assert_eq!(log.append(&second, now(0)).unwrap().base, Offset(3));
         let everything = [placed(&first, 0), placed(&second, 3)].concat();
         assert_eq!(read(&log, 0, Isolation::Uncommitted).records, everything);
         assert_eq!(log.size_bytes(), everything.len() as u64);
@@ -42,7 +42,7 @@ fn a_compressed_batch_of_each_codec_passes_through() {
             batch.truncate(HEADER_BYTES);
             batch.extend_from_slice(b"not to be looked into");
             let batch = sealed(batch);
-            let base = log.append(batch.clone(), now(0)).unwrap().base;
+            let base = log.append(&batch, now(0)).unwrap().base;
             let records = read(&log, base.0, Isolation::Uncommitted).records;
             assert_eq!(records, placed(&batch, base.0));
         }
@@ -143,7 +143,7 @@ fn a_highest_timestamp_that_is_not_true_is_put_right() {
         let honest = plain(2).at(&[5, 9]).bytes();
         let mut batch = honest.to_vec();
         batch[35..43].copy_from_slice(&i64::MAX.to_be_bytes());
-        log.append(sealed(batch), now(0)).unwrap();
+        log.append(&sealed(batch), now(0)).unwrap();
         let records = read(&log, 0, Isolation::Uncommitted).records;
         assert_eq!(records, placed(&honest, 0));
     });
@@ -154,7 +154,7 @@ fn memory_is_paid_for_refused_when_spent_and_given_back() {
     let budget = MemoryBudget::new(10_000);
     let mut log = PartitionLog::in_memory(LIMITS, budget.clone());
     let batch = plain(1).with_values_of(1_000);
-    while log.append(batch.bytes(), now(0)).is_ok() {}
+    while log.append(&batch.bytes(), now(0)).is_ok() {}
     let code = refused(&mut log, &batch).code();
     assert_eq!(code, ResponseError::KafkaStorageError);
     assert!(code.is_retriable());

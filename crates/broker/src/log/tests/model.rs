@@ -10,11 +10,14 @@ const SMALL_SEGMENTS: LogLimits = LogLimits {
     ..LIMITS
 };
 
+/// When all markers are written.
+const MARKED_AT: i64 = 3;
+
 #[derive(Debug, Clone)]
 enum Step {
     Produce {
         id: i64,
-        records: usize,
+        timestamps: Vec<i64>,
         transactional: bool,
         how: How,
     },
@@ -51,8 +54,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(How::OldEpoch),
     ];
     prop_oneof![
-        12 => (-1..4_i64, 1..5_usize, any::<bool>(), how).prop_map(|(id, records, transactional, how)| {
-            Step::Produce { id, records, transactional: transactional && id >= 0, how }
+        12 => (-1..4_i64, prop::collection::vec(0..50_i64, 1..5), any::<bool>(), how).prop_map(|(id, timestamps, transactional, how)| {
+            Step::Produce { id, timestamps, transactional: transactional && id >= 0, how }
         }),
         5 => (0..4_i64, any::<bool>(), prop::bool::weighted(0.2))
             .prop_map(|(id, abort, bump)| Step::Marker { id, abort, bump }),
@@ -90,6 +93,8 @@ impl ModelProducer {
 #[derive(Debug, Default)]
 struct Model {
     entries: Vec<Entry>,
+    /// The timestamp of every record.
+    records: Vec<i64>,
     producers: std::collections::BTreeMap<i64, ModelProducer>,
     /// Producer id, first offset, offset of the marker.
     aborted: Vec<(i64, i64, i64)>,
@@ -103,9 +108,10 @@ impl Model {
         open.min().map_or(self.end, |first| first.max(self.start))
     }
 
-    fn push(&mut self, bytes: &Bytes, records: i64) -> i64 {
+    fn push(&mut self, bytes: &Bytes, timestamps: &[i64]) -> i64 {
         let base = self.end;
-        self.end += records;
+        self.end += timestamps.len() as i64;
+        self.records.extend(timestamps);
         self.entries.push(Entry {
             base,
             last: self.end - 1,
@@ -118,17 +124,17 @@ impl Model {
     fn produce(
         &mut self,
         id: i64,
-        records: usize,
+        timestamps: &[i64],
         transactional: bool,
         how: How,
     ) -> (Batch, Option<i64>) {
-        let batch = plain(records);
+        let batch = plain(0).at(timestamps);
         if id < 0 {
-            let base = self.push(&batch.bytes(), records as i64);
+            let base = self.push(&batch.bytes(), timestamps);
             return (batch, Some(base));
         }
         let known = self.producers.contains_key(&id);
-        let state = self.producers.entry(id).or_default();
+        let state = self.producers.get(&id).cloned().unwrap_or_default();
         let (epoch, next) = (state.epoch, state.next_sequence());
         let batch = match how {
             How::Next => batch.by(id, epoch, next),
@@ -166,7 +172,7 @@ impl Model {
         if transactional {
             state.open.get_or_insert(base);
         }
-        self.push(&batch.bytes(), records as i64);
+        self.push(&batch.bytes(), timestamps);
         (batch, Some(base))
     }
 
@@ -180,7 +186,7 @@ impl Model {
         if let (Some(first), true) = (state.open.take(), abort) {
             self.aborted.push((id, first, marker));
         }
-        self.push(bytes, 1);
+        self.push(bytes, &[MARKED_AT]);
     }
 
     fn aborted_within(&self, from: i64, to: i64) -> Vec<AbortedTransaction> {
@@ -227,13 +233,13 @@ impl Pair {
         match *step {
             Step::Produce {
                 id,
-                records,
+                ref timestamps,
                 transactional,
                 how,
             } => {
                 // A marker of an id that nobody knew makes it known, hence asked before.
-                let (batch, expected) = self.model.produce(id, records, transactional, how);
-                let appended = self.log().append(batch.bytes(), now(0));
+                let (batch, expected) = self.model.produce(id, timestamps, transactional, how);
+                let appended = self.log().append(&batch.bytes(), now(0));
                 match (appended, expected) {
                     (Ok(appended), Some(base)) => assert_eq!(appended.base.0, base),
                     (Err(_), None) => {}
@@ -249,8 +255,11 @@ impl Pair {
                     Outcome::Commit
                 };
                 let producer = Producer { id, epoch };
-                let base = self.log().append_marker(producer, outcome, now(3)).unwrap();
-                let bytes = batch::marker(base, producer, outcome, Timestamp(3));
+                let base = self
+                    .log()
+                    .append_marker(producer, outcome, now(MARKED_AT))
+                    .unwrap();
+                let bytes = batch::marker(base, producer, outcome, Timestamp(MARKED_AT));
                 self.model.marker(id, abort, bump, &bytes.into());
             }
             Step::DeleteBefore(part) => {
@@ -275,12 +284,11 @@ impl Pair {
             }
             Step::Reopen { close } => {
                 let Some(dir) = &self.dir else { return };
-                let log = self.log.take().unwrap();
+                let mut log = self.log.take().unwrap();
                 if close {
                     log.close().unwrap();
-                } else {
-                    drop(log);
                 }
+                drop(log);
                 self.log = Some(open(dir.path(), SMALL_SEGMENTS));
             }
         }
@@ -290,6 +298,7 @@ impl Pair {
         let (log, model) = (self.log.as_ref().unwrap(), &self.model);
         let offsets = (log.start().0, log.last_stable().0, log.end().0);
         assert_eq!(offsets, (model.start, model.last_stable(), model.end));
+        check_times(model, log);
         for isolation in [Isolation::Uncommitted, Isolation::Committed] {
             let limit = match isolation {
                 Isolation::Uncommitted => model.end,
@@ -313,6 +322,18 @@ impl Pair {
             }
         }
     }
+}
+
+/// Records are found by their times.
+fn check_times(model: &Model, log: &PartitionLog) {
+    let retained = || (model.start..).zip(model.records.iter().skip(model.start as usize));
+    let found = |(offset, at): (i64, &i64)| (Offset(offset), Timestamp(*at));
+    for time in -1..=51 {
+        let expected = retained().find(|(_, at)| **at >= time).map(found);
+        assert_eq!(log.offset_for_time(Timestamp(time)).unwrap(), expected);
+    }
+    let latest = retained().min_by_key(|(offset, at)| (-**at, *offset));
+    assert_eq!(log.offset_of_max_timestamp().unwrap(), latest.map(found));
 }
 
 /// What was read are the batches that hold `from` and what follows, up to `limit` and about `max`.

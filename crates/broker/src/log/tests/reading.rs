@@ -115,12 +115,13 @@ fn times_of_deleted_records_are_not_found() {
         append(&mut log, &plain(3).at(&[20, 30, 20]));
         append(&mut log, &plain(1).at(&[25]));
         log.delete_before(Offset(2)).unwrap();
-        let find = |timestamp| log.offset_for_time(Timestamp(timestamp)).unwrap();
-        assert_eq!(find(5), Some((Offset(2), Timestamp(10))));
-        assert_eq!(find(26), Some((Offset(4), Timestamp(30))));
-        assert_eq!(find(500), None);
+        let find =
+            |log: &PartitionLog, timestamp| log.offset_for_time(Timestamp(timestamp)).unwrap();
+        assert_eq!(find(&log, 5), Some((Offset(2), Timestamp(10))));
+        assert_eq!(find(&log, 26), Some((Offset(4), Timestamp(30))));
+        assert_eq!(find(&log, 500), None);
         log.delete_before(Offset(3)).unwrap();
-        assert_eq!(find(5), Some((Offset(3), Timestamp(20))));
+        assert_eq!(find(&log, 5), Some((Offset(3), Timestamp(20))));
         assert_eq!(
             log.offset_of_max_timestamp().unwrap(),
             Some((Offset(4), Timestamp(30)))

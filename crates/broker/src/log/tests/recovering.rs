@@ -1,6 +1,9 @@
 use std::fs;
 use std::path::PathBuf;
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+
 use super::*;
 
 const FIRST: &str = "00000000000000000000.log";
@@ -136,11 +139,19 @@ fn damage_in_a_full_segment_names_the_file_and_the_way_out() {
         "{text}"
     );
 
-    fs::remove_file(&path).unwrap();
-    let second = dir.path().join("00000000000000000004.log");
-    assert!(second.exists());
-    fs::rename(second, dir.path().join("00000000000000000003.log")).unwrap();
-    assert!(PartitionLog::open(dir.path(), limits, Fsync::OnRoll).is_err());
+    // The way out is one.
+    let LogError::Damaged { position, .. } = error else {
+        panic!("{text}");
+    };
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.set_len(position).unwrap();
+    for base in [2, 4, 6, 8, 10] {
+        let _ = fs::remove_file(dir.path().join(format!("{base:020}.log")));
+    }
+    let mut log = open(dir.path(), limits);
+    let end = log.end().0;
+    assert!(end < 4);
+    assert_eq!(append(&mut log, &plain(2)), end);
 }
 
 #[test]
@@ -179,8 +190,7 @@ fn a_start_beyond_the_end_is_where_the_log_goes_on() {
 fn small_files_that_are_damaged_do_no_harm_in_silence() {
     let dir = tempfile::tempdir().unwrap();
     three_batches(dir.path());
-    let log = open(dir.path(), LIMITS);
-    log.close().unwrap();
+    open(dir.path(), LIMITS).close().unwrap();
     // The producers are rebuilt.
     let path = dir.path().join("producers");
     let mut text = fs::read(&path).unwrap();
@@ -216,9 +226,55 @@ fn producers_beyond_the_end_of_the_log_are_forgotten() {
     assert_eq!(log.end(), Offset(6));
 }
 
-proptest::proptest! {
+#[test]
+fn a_write_that_was_cut_off_within_a_record_that_holds_a_batch_is_cut_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, last) = three_batches(dir.path());
+    let mut bytes = fs::read(path).unwrap();
+    bytes.truncate(last + HEADER_BYTES);
+    bytes.extend(placed(&plain(3).bytes(), 1_000));
+    bytes[last + 8..last + 12].copy_from_slice(&9_999_i32.to_be_bytes());
+    assert_eq!(opened(&bytes).unwrap().1.records, 4);
+}
+
+proptest! {
     #[test]
-    fn any_bytes_are_opened_or_refused(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..400)) {
+    fn any_bytes_are_opened_or_refused(bytes in vec(any::<u8>(), 0..400)) {
         let _ = recovery::inspect(bytes.as_slice(), bytes.len() as u64, Offset(0));
+    }
+
+    /// Whoever can write the files can make the checksums match.
+    #[test]
+    fn a_log_whose_batches_say_anything_can_be_used(
+        changes in vec((0..3_usize, 16..90_usize, prop_oneof![any::<u8>(), Just(0xff), Just(0x7f)]), 0..12),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, last) = three_batches(dir.path());
+        let size = last / 2;
+        let mut bytes = fs::read(path).unwrap();
+        for (batch, at, value) in changes {
+            if let Some(byte) = bytes.get_mut(batch * size + at) {
+                *byte = value;
+            }
+            for batch in bytes.chunks_mut(size) {
+                seal(batch);
+            }
+        }
+        if let Ok((mut log, _)) = opened(&bytes) {
+            for from in log.start().0..=log.end().0.min(10) {
+                let _ = log.read(Offset(from), Isolation::Committed, 1_000, true);
+                let _ = log.read(Offset(from), Isolation::Uncommitted, 0, false);
+            }
+            for time in [i64::MIN, -1, 0, 1_001, i64::MAX] {
+                let _ = log.offset_for_time(Timestamp(time));
+            }
+            let _ = log.offset_of_max_timestamp();
+            let _ = log.append(&plain(2).by(1, 0, 4).bytes(), now(0));
+            let _ = log.append_marker(Producer { id: 1, epoch: 0 }, Outcome::Abort, now(0));
+            log.expire_producers(now(i64::MAX), 0);
+            log.set_limits(LogLimits { retention_ms: 0, retention_bytes: 0, ..LIMITS });
+            log.retain(now(i64::MAX));
+            let _ = log.delete_before(log.end());
+        }
     }
 }

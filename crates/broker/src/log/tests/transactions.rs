@@ -16,7 +16,7 @@ fn a_batch_that_comes_again_is_answered_with_its_first_offsets() {
         }
         for sequence in 1..6_i32 {
             let again = plain(2).by(1, 0, sequence * 2);
-            let appended = log.append(again.bytes(), now(0)).unwrap();
+            let appended = log.append(&again.bytes(), now(0)).unwrap();
             assert_eq!(appended.base, Offset(i64::from(sequence) * 2));
             assert_eq!(appended.last.0, appended.base.0 + 1);
             assert_eq!(appended.log_append_time, Some(Timestamp(1_001)));
@@ -150,7 +150,7 @@ fn a_transaction_can_end_when_the_memory_is_spent() {
     let budget = MemoryBudget::new(5_000);
     let mut log = PartitionLog::in_memory(LIMITS, budget.clone());
     append(&mut log, &plain(1).by(1, 0, 0).transactional());
-    while log.append(plain(1).bytes(), now(0)).is_ok() {}
+    while log.append(&plain(1).bytes(), now(0)).is_ok() {}
     end(&mut log, 1, 0, Outcome::Commit);
     assert_eq!(log.last_stable(), log.end());
     log.delete_before(log.end()).unwrap();
@@ -160,9 +160,9 @@ fn a_transaction_can_end_when_the_memory_is_spent() {
 #[test]
 fn producers_are_described_and_forgotten_when_idle() {
     on_both(LIMITS, |mut log| {
-        log.append(plain(2).by(1, 5, 0).bytes(), now(100)).unwrap();
+        log.append(&plain(2).by(1, 5, 0).bytes(), now(100)).unwrap();
         let open = plain(1).by(2, 0, 0).transactional().at(&[42]);
-        log.append(open.bytes(), now(100)).unwrap();
+        log.append(&open.bytes(), now(100)).unwrap();
         let mut producers: Vec<_> = log.producers().collect();
         producers.sort_by_key(|producer| producer.producer.id);
         let expected = [
@@ -197,7 +197,7 @@ fn producers_that_are_made_up_take_bounded_memory_and_open_transactions_stay() {
     let mut log = in_memory();
     append(&mut log, &plain(1).by(0, 0, 0).transactional());
     for id in 1..45_000 {
-        log.append(plain(1).by(id, 0, 0).bytes(), now(id)).unwrap();
+        log.append(&plain(1).by(id, 0, 0).bytes(), now(id)).unwrap();
     }
     let known = log.producers().count();
     assert!((10_000..=20_000).contains(&known), "{known}");

@@ -434,8 +434,9 @@ fn the_fuzzing_corpus_is_what_the_table_makes() {
                 .encode(&mut frame, if version >= request.flexible { 2 } else { 1 })
                 .expect("it encodes");
             frame.extend_from_slice(&body);
-            let path = format!("{directory}/{}-{version}", request.name);
+            let path = format!("{directory}/seed-{}-{version}", request.name);
             if std::env::var_os("UPDATE_GENERATED").is_some() {
+                std::fs::create_dir_all(directory).expect("a directory");
                 std::fs::write(&path, &frame).expect("the corpus can be written");
             }
             let seed = std::fs::read(&path).expect("the corpus can be read");

@@ -38,7 +38,7 @@ const QUEUE_PROPERTY: &str = "queue.buffering.max.messages";
 const PROMPT_RATE: f64 = 10_000.0;
 
 /// A topic that takes events.
-pub(super) struct KafkaTarget {
+pub(in crate::cli) struct KafkaTarget {
     producer: BatchProducer<Failures>,
     topic: String,
     queue_records: i32,
@@ -112,7 +112,7 @@ impl ProducerContext<NoCustomPartitioner> for Failures {
 
 impl KafkaTarget {
     /// Connects, and makes sure that the topic exists. `rate` is that of events per second, if limited.
-    pub(super) fn open(
+    pub(in crate::cli) fn open(
         brokers: &str,
         topic: &str,
         properties: &BTreeMap<&str, &str>,
@@ -155,6 +155,28 @@ impl KafkaTarget {
             self.check()?;
         }
         self.check()
+    }
+
+    /// The number of the next record of each partition, as the brokers see it.
+    pub(in crate::cli) fn ends(&self) -> anyhow::Result<BTreeMap<i32, i64>> {
+        let attempted = || format!("asking for the end of topic '{}'", self.topic);
+        let client = self.producer.client().client();
+        let metadata = client
+            .fetch_metadata(Some(&self.topic), METADATA_TIMEOUT)
+            .with_context(attempted)?;
+        let partitions = metadata
+            .topics()
+            .iter()
+            .flat_map(|topic| topic.partitions());
+        partitions
+            .map(|partition| {
+                let id = partition.id();
+                let (_, end) = client
+                    .fetch_watermarks(&self.topic, id, METADATA_TIMEOUT)
+                    .with_context(attempted)?;
+                Ok((id, end))
+            })
+            .collect()
     }
 
     /// Waits until a batch fits into the queue, or the queue is as empty as it gets.

@@ -12,35 +12,56 @@ const MAX_WAIT: Duration = Duration::from_millis(50);
 /// A rate kept over time: event `n` is due at `n / rate`, whatever happened before. Whoever falls
 /// behind catches up.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pace {
+pub(in crate::cli) struct Pace {
     /// Events per second; none is as fast as possible.
     rate: Option<f64>,
+    /// How long ago the first event was due.
+    lead: Duration,
 }
 
 impl Pace {
-    pub(super) fn new(rate: Option<f64>) -> Self {
-        Self { rate }
+    pub(in crate::cli) fn new(rate: Option<f64>) -> Self {
+        Self {
+            rate,
+            lead: Duration::ZERO,
+        }
+    }
+
+    /// The same rate, as if it had been kept for this long already: what fell due meanwhile is due
+    /// at once.
+    pub(in crate::cli) fn since(self, lead: Duration) -> Self {
+        Self { lead, ..self }
+    }
+
+    /// How far behind a sender is that has sent so many.
+    pub(in crate::cli) fn behind(self, sent: u64, elapsed: Duration) -> Duration {
+        (self.lead + elapsed).saturating_sub(self.falls_due(sent))
     }
 
     /// How many events to send now, with so many sent and so much time passed.
-    pub(super) fn due(self, sent: u64, elapsed: Duration) -> u64 {
+    pub(in crate::cli) fn due(self, sent: u64, elapsed: Duration) -> u64 {
         let Some(rate) = self.rate else {
             return MAX_BATCH;
         };
-        let due = (elapsed.as_secs_f64() * rate) as u64 + 1;
+        let due = ((self.lead + elapsed).as_secs_f64() * rate) as u64 + 1;
         due.saturating_sub(sent).min(MAX_BATCH)
     }
 
     /// How long to wait before asking again.
-    pub(super) fn wait(self, sent: u64, elapsed: Duration) -> Duration {
-        let Some(rate) = self.rate else {
-            return Duration::ZERO;
-        };
+    pub(in crate::cli) fn wait(self, sent: u64, elapsed: Duration) -> Duration {
         if self.due(sent, elapsed) > 0 {
             return Duration::ZERO;
         }
-        let next = Duration::try_from_secs_f64(sent as f64 / rate).unwrap_or(Duration::MAX);
-        next.saturating_sub(elapsed).clamp(TICK, MAX_WAIT)
+        let left = self.falls_due(sent).saturating_sub(self.lead + elapsed);
+        left.clamp(TICK, MAX_WAIT)
+    }
+
+    /// When the event of this number falls due, counted from the first one.
+    fn falls_due(self, event: u64) -> Duration {
+        let Some(rate) = self.rate else {
+            return Duration::ZERO;
+        };
+        Duration::try_from_secs_f64(event as f64 / rate).unwrap_or(Duration::MAX)
     }
 }
 
@@ -93,6 +114,17 @@ mod tests {
             pace.wait(MAX_BATCH, Duration::from_secs(60)),
             Duration::ZERO
         );
+    }
+
+    #[test]
+    fn what_fell_due_before_the_start_is_due_at_once() {
+        let pace = Pace::new(Some(50.0)).since(Duration::from_secs(10));
+        assert_eq!(pace.due(0, Duration::ZERO), 501);
+        assert_eq!(pace.behind(0, Duration::ZERO), Duration::from_secs(10));
+        assert_eq!(pace.behind(450, Duration::ZERO), Duration::from_secs(1));
+        assert_eq!(pace.wait(501, Duration::ZERO), Duration::from_millis(20));
+        assert_eq!(pace.behind(501, Duration::ZERO), Duration::ZERO);
+        assert_eq!(pace.due(501, Duration::from_secs(1)), 50);
     }
 
     #[test]

@@ -86,13 +86,10 @@ impl Plan {
         }
     }
 
-    /// How many events to send now.
-    pub(super) fn due(&self, sent: u64, elapsed: Duration) -> usize {
-        let left = self
-            .count
-            .map_or(u64::MAX, |count| count.saturating_sub(sent));
-        // A batch's size: bounded by the pace.
-        self.pace.due(sent, elapsed).min(left) as usize
+    /// How many events are left to send.
+    pub(super) fn left(&self, sent: u64) -> u64 {
+        self.count
+            .map_or(u64::MAX, |count| count.saturating_sub(sent))
     }
 }
 
@@ -215,8 +212,7 @@ mod tests {
     #[test]
     fn the_number_of_events_is_kept_to() {
         let plan = plan("--rate max --count 3000").unwrap();
-        assert_eq!(plan.due(0, Duration::ZERO), 2_048);
-        assert_eq!(plan.due(2_048, Duration::ZERO), 952);
-        assert_eq!(plan.due(3_000, Duration::ZERO), 0);
+        assert_eq!(plan.left(2_048), 952);
+        assert_eq!(plan.left(3_000), 0);
     }
 }

@@ -16,12 +16,12 @@ use crate::os::usage;
 /// Why a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Ending {
+pub(in crate::cli) enum Ending {
     /// All events were generated.
     Count,
     /// The time was over.
     Duration,
-    /// SIGINT or SIGTERM.
+    /// It was asked to: SIGINT or SIGTERM.
     Signal,
     /// Whoever read standard output stopped reading.
     #[serde(skip)]

@@ -13,7 +13,7 @@ use super::values::Output;
 
 /// Where events go.
 #[derive(Debug)]
-pub(super) enum Target {
+pub(in crate::cli) enum Target {
     /// A Kafka topic.
     Kafka(KafkaTarget),
     /// A file, with its name.
@@ -24,7 +24,7 @@ pub(super) enum Target {
 
 /// What became of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sent {
+pub(in crate::cli) enum Sent {
     /// It is on its way.
     Accepted,
     /// Whoever read standard output stopped reading.

@@ -17,7 +17,7 @@ pub(super) enum Output {
 
 /// How fast events are generated.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Rate {
+pub(in crate::cli) enum Rate {
     /// As fast as possible.
     Max,
     /// Events per second of wall clock.
@@ -34,7 +34,7 @@ pub(super) fn output(text: &str) -> Result<Output, String> {
     }
 }
 
-pub(super) fn rate(text: &str) -> Result<Rate, String> {
+pub(in crate::cli) fn rate(text: &str) -> Result<Rate, String> {
     if text == "max" {
         return Ok(Rate::Max);
     }
@@ -49,7 +49,7 @@ pub(super) fn count(text: &str) -> Result<u64, String> {
     count.map_err(|_| "give a number of events, such as 1000000".to_owned())
 }
 
-pub(super) fn devices(text: &str) -> Result<u32, String> {
+pub(in crate::cli) fn devices(text: &str) -> Result<u32, String> {
     match text.replace('_', "").parse() {
         Ok(devices) if (1..=MAX_DEVICES).contains(&devices) => Ok(devices),
         _ => Err(format!("give a number of devices, 1 to {MAX_DEVICES}")),
@@ -70,7 +70,7 @@ pub(super) fn speed(text: &str) -> Result<f64, String> {
     }
 }
 
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(in crate::cli) fn duration(text: &str) -> Result<Duration, String> {
     let span: Option<Span> = text.trim().parse().ok();
     span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok())
         .and_then(|duration| Duration::try_from(duration).ok())

@@ -14,13 +14,17 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 /// Rates are taken over at least this long.
 const RATE_OVER: Duration = Duration::from_secs(1);
 
+/// What is said when the end was asked for.
+pub(in crate::cli) const DRAINING: &str =
+    "draining: finishing what was read, then a last checkpoint (again to quit at once)";
+
 /// Where the status goes.
-pub(super) struct Screen {
+pub(in crate::cli) struct Screen {
     bars: Option<MultiProgress>,
 }
 
 impl Screen {
-    pub(super) fn new(log: &LogArgs) -> Self {
+    pub(in crate::cli) fn new(log: &LogArgs) -> Self {
         let live = std::io::stderr().is_terminal() && log.format() == LogFormat::Text;
         Self {
             bars: live.then(MultiProgress::new),
@@ -28,11 +32,11 @@ impl Screen {
     }
 
     /// Where log lines go so that they do not tear the status apart.
-    pub(super) fn log_writer(&self) -> LogWriter {
+    pub(in crate::cli) fn log_writer(&self) -> LogWriter {
         LogWriter::new(self.bars.clone())
     }
 
-    pub(super) fn start(self, pipeline: &str) -> Live {
+    pub(in crate::cli) fn start(self, pipeline: &str) -> Live {
         Live {
             bars: self.bars,
             view: None,
@@ -43,19 +47,22 @@ impl Screen {
                 read: 0,
                 per_second: 0.0,
             },
+            aside: None,
             note: None,
         }
     }
 }
 
 /// The live status of one run.
-pub(super) struct Live {
+pub(in crate::cli) struct Live {
     bars: Option<MultiProgress>,
     /// All lines are one bar's message, so that they are always of one moment.
     view: Option<ProgressBar>,
     pipeline: String,
     shown: Instant,
     rate: Rate,
+    /// What stands below the first line.
+    aside: Option<String>,
     note: Option<String>,
 }
 
@@ -67,15 +74,34 @@ struct Rate {
 
 impl Live {
     /// Says something that stays in view.
-    pub(super) fn note(&mut self, text: &str) {
+    pub(in crate::cli) fn note(&mut self, text: &str) {
         self.note = Some(text.to_owned());
         if self.bars.is_none() {
             tracing::info!("{text}");
         }
     }
 
+    /// Says something that scrolls by: above the live status, or as a log line where there is none.
+    pub(in crate::cli) fn print(&self, text: &str) {
+        match &self.bars {
+            // A terminal that does not take text takes no status either.
+            Some(bars) => drop(bars.println(text)),
+            None => tracing::info!("{}", text.trim()),
+        }
+    }
+
+    /// Whether there is a live status.
+    pub(in crate::cli) fn is_live(&self) -> bool {
+        self.bars.is_some()
+    }
+
+    /// Sets the line below the first one.
+    pub(in crate::cli) fn aside(&mut self, text: String) {
+        self.aside = Some(text);
+    }
+
     /// Shows a status when it is time.
-    pub(super) fn show(&mut self, status: &Status) {
+    pub(in crate::cli) fn show(&mut self, status: &Status) {
         if status.phase == Phase::Starting {
             return;
         }
@@ -90,7 +116,7 @@ impl Live {
     }
 
     /// Leaves the last lines standing.
-    pub(super) fn finish(&self) {
+    pub(in crate::cli) fn finish(&self) {
         if let Some(view) = &self.view {
             view.abandon();
         }
@@ -148,6 +174,7 @@ impl Live {
             clock(status.elapsed_seconds),
             human(self.rate.per_second.round() as u64),
         )];
+        lines.extend(self.aside.iter().map(|aside| format!("  {aside}")));
         for (name, source) in &status.sources {
             lines.extend(source_lines(name, source));
         }
@@ -246,7 +273,7 @@ fn behind_seconds(watermark: floodmark_engine::watermark::Watermark) -> f64 {
 }
 
 /// A number with thousands apart.
-pub(super) fn human(number: u64) -> String {
+pub(in crate::cli) fn human(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {

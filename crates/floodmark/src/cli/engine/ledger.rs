@@ -5,7 +5,7 @@ use floodmark_engine::runtime::Status;
 use super::live::human;
 
 /// Prints where every record went, since the pipeline's first start.
-pub(super) fn print(pipeline: &str, status: &Status) {
+pub(in crate::cli) fn print(pipeline: &str, status: &Status) {
     for (name, source) in &status.sources {
         let ledger = &source.ledger;
         println!(

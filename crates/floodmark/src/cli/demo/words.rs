@@ -1,0 +1,130 @@
+//! What the demo says: where things are, how to look at them, how far the events are.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use floodmark_pipeline::Pipeline;
+
+use super::pipeline::{output_topics, parquet_directories};
+use super::traffic::{Flow, Progress};
+use crate::cli::engine::live::human;
+
+/// Where things are.
+pub(super) struct Places<'a> {
+    /// The broker's address.
+    pub(super) broker: &'a str,
+    /// The directory as the user wrote it.
+    pub(super) shown: &'a Path,
+    /// Its absolute path.
+    pub(super) directory: &'a Path,
+    /// The pipeline that runs.
+    pub(super) pipeline: &'a Pipeline,
+}
+
+impl Places<'_> {
+    /// Where everything is.
+    pub(super) fn introduction(&self) -> String {
+        let (broker, shown) = (self.broker, self.shown.display());
+        format!(
+            "The demo is a broker, a generator and a pipeline in one process; it needs nothing else.\n  \
+             broker    {broker}, speaks the Kafka protocol; for trying, tests and CI, not for production\n  \
+             pipeline  {file}, yours to edit: stop, edit, start again\n  \
+             data      {shown}; a later start goes on with it",
+            file = self.shown.join("sensors.toml").display(),
+        )
+    }
+
+    /// Commands that show the results, with what each shows.
+    pub(super) fn commands(&self) -> Vec<(&'static str, String)> {
+        let mut commands = Vec::new();
+        for directory in parquet_directories(self.pipeline) {
+            let files = self.as_shown(directory).display().to_string();
+            let files = files.replace('\'', "''");
+            commands.push((
+                "the files, in DuckDB",
+                format!(
+                    "duckdb -c \"FROM read_parquet('{files}/**/*.parquet') ORDER BY ALL LIMIT 10\""
+                ),
+            ));
+        }
+        for topic in output_topics(self.pipeline, self.broker) {
+            let broker = self.broker;
+            commands.push((
+                "the alerts, in kcat",
+                format!("kcat -b {broker} -t {topic} -C -o beginning -e -X isolation.level=read_committed"),
+            ));
+            commands.push((
+                "the alerts, in Python (pip install confluent-kafka)",
+                format!(
+                    "python3 -c \"import confluent_kafka as k; \
+                     c = k.Consumer({{'bootstrap.servers': '{broker}', 'group.id': 'look', \
+                     'auto.offset.reset': 'earliest'}}); c.subscribe(['{topic}']); \
+                     [print(m.value().decode()) for m in iter(lambda: c.poll(1), 0) if m and not m.error()]\""
+                ),
+            ));
+        }
+        commands
+    }
+
+    /// Introduction and commands, for a terminal.
+    pub(super) fn for_terminal(&self) -> String {
+        let mut text = self.introduction();
+        for (shows, command) in self.commands() {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "\n\n  # {shows}\n  {command}");
+        }
+        text.push('\n');
+        text
+    }
+
+    /// A path in the directory, as the user would write it.
+    fn as_shown(&self, path: &Path) -> std::path::PathBuf {
+        match path.strip_prefix(self.directory) {
+            Ok(inside) => self.shown.join(inside),
+            Err(_) => path.to_owned(),
+        }
+    }
+}
+
+/// Where the events are, in a line.
+pub(super) fn events(flow: &Flow, progress: Progress) -> String {
+    let sent = human(progress.events);
+    let rate = rate(flow.per_second());
+    if progress.follows && progress.behind < Duration::from_secs(5) {
+        return format!("generator: {sent} events sent, event time follows the clock at {rate}/s");
+    }
+    let behind = minutes(progress.behind);
+    if progress.follows {
+        return format!(
+            "generator: {sent} events sent, {behind} behind the clock: it cannot keep {rate}/s"
+        );
+    }
+    format!(
+        "generator: {sent} events sent; event time began {} back and catches up, {behind} to go",
+        minutes(flow.lead())
+    )
+}
+
+fn rate(per_second: f64) -> String {
+    if per_second.fract() == 0.0 {
+        return human(per_second as u64);
+    }
+    per_second.to_string()
+}
+
+fn minutes(time: Duration) -> String {
+    match time.as_secs() {
+        seconds if seconds < 120 => format!("{seconds} s"),
+        seconds if seconds < 7_200 => format!("{} min", (seconds + 30) / 60),
+        seconds => format!("{} h", (seconds + 1_800) / 3_600),
+    }
+}
+
+/// Where the events are, once no more come.
+pub(super) fn ended(progress: Progress) -> String {
+    format!(
+        "generator: {} events sent, all delivered",
+        human(progress.events)
+    )
+}

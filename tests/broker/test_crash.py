@@ -1,0 +1,194 @@
+"""SIGKILL at any moment loses nothing that was acknowledged, and shows nothing that was not committed.
+
+The broker under test is `floodmark broker --data DIR`, killed and started again on its port while clients
+write. FLOODMARK_CRASH_SEED repeats a run, FLOODMARK_CRASH_KILLS says how many kills (10)."""
+
+import os
+import random
+import threading
+import time
+
+import pytest
+from clients import create, read, transactional, unique
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from embedded import Broker
+
+PARTITIONS = 3
+KILLS = int(os.environ.get("FLOODMARK_CRASH_KILLS", "10"))
+# How long clients go on trying; longer than any restart.
+STUBBORN = {"message.timeout.ms": 120_000, "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 100}
+
+pytestmark = pytest.mark.skipif(
+    "FLOODMARK_TEST_BROKERS" in os.environ, reason="kills the broker: only its own, not a named one"
+)
+
+
+@pytest.fixture
+def seed():
+    chosen = int(os.environ.get("FLOODMARK_CRASH_SEED") or random.SystemRandom().randrange(2**32))
+    print(f"FLOODMARK_CRASH_SEED={chosen}")
+    return chosen
+
+
+@pytest.fixture
+def broker(tmp_path):
+    broker = Broker(tmp_path, durable=True).start()
+    try:
+        yield broker
+    finally:
+        broker.stop()
+
+
+class Load(threading.Thread):
+    """A client that writes until it is told to end; what goes wrong in it fails the test."""
+
+    def __init__(self, work):
+        super().__init__(daemon=True)
+        self.work, self.over, self.error = work, threading.Event(), None
+        self.start()
+
+    def run(self):
+        try:
+            self.work(self.over)
+        except BaseException as error:
+            self.error = error
+
+    def end(self):
+        self.over.set()
+        self.join(180)
+        assert not self.is_alive(), "the client does not end"
+        if self.error:
+            raise self.error
+
+
+def kill_again_and_again(broker, seed, loads):
+    """Kills at random moments: during the load, and during the recovery from the kill before."""
+    moments = random.Random(seed)
+    for _ in range(KILLS):
+        time.sleep(moments.choice([0.05, 0.3, 1.0]) * moments.random() * 2)
+        broker.kill()
+        broker.start()
+        for load in loads:
+            assert load.is_alive(), load.error
+    for load in loads:
+        load.end()
+
+
+def by_partition(rows):
+    found = {p: [] for p in range(PARTITIONS)}
+    for partition, _, _, value in rows:
+        found[partition].append(int(value))
+    return found
+
+
+def test_every_acknowledged_record_is_there_once_and_in_order(broker, seed):
+    topic = unique("crash")
+    create(broker.address, topic, PARTITIONS)
+    sent = dict.fromkeys(range(PARTITIONS), 0)
+    acknowledged = {p: [] for p in range(PARTITIONS)}
+    refused = []
+
+    def write(over):
+        config = {"bootstrap.servers": broker.address, "acks": "all", "enable.idempotence": True, "linger.ms": 2}
+        producer = Producer(config | STUBBORN)
+
+        def delivered(error, message):
+            if error:
+                refused.append(error)
+            else:
+                acknowledged[message.partition()].append(int(message.value()))
+
+        while not over.is_set():
+            for partition in range(PARTITIONS):
+                try:
+                    producer.produce(topic, str(sent[partition]), partition=partition, on_delivery=delivered)
+                    sent[partition] += 1
+                except BufferError:
+                    producer.poll(0.1)
+            producer.poll(0)
+            # Some hundred thousand records a second would only make the check slow.
+            over.wait(0.0002)
+        assert producer.flush(120) == 0
+
+    kill_again_and_again(broker, seed, [Load(write)])
+    assert not refused, refused[:3]
+    found = by_partition(read(broker.address, topic, PARTITIONS))
+    for partition in range(PARTITIONS):
+        assert acknowledged[partition] == list(range(sent[partition]))
+        assert found[partition] == acknowledged[partition], f"partition {partition} differs"
+
+
+def test_every_committed_transaction_is_whole_and_no_aborted_one_is_seen(broker, seed):
+    topic, source, group = unique("crash"), unique("source"), unique("group")
+    create(broker.address, topic, PARTITIONS)
+    create(broker.address, source, 1)
+    # What is certain, and what a lost answer leaves open: such a transaction is whole or not there.
+    committed, aborted, open_question = [], [], []
+    choices = random.Random(seed + 1)
+
+    def write(over):
+        name, number, producer = unique("crash"), 0, None
+        metadata = Consumer({"bootstrap.servers": broker.address, "group.id": group}).consumer_group_metadata()
+        while not over.is_set():
+            number += 1
+            outcome = open_question
+            try:
+                producer = producer or transactional(broker.address, name, **STUBBORN)
+                producer.begin_transaction()
+                for partition in range(PARTITIONS):
+                    producer.produce(topic, str(number), partition=partition)
+                if choices.random() < 0.25:
+                    producer.flush(60)
+                    outcome = aborted
+                    producer.abort_transaction(60)
+                else:
+                    at = [TopicPartition(source, 0, number)]
+                    producer.send_offsets_to_transaction(at, metadata, 60)
+                    producer.commit_transaction(60)
+                    outcome = committed
+            except KafkaException:
+                # Whatever it was, the next owner of the id clears it up.
+                producer = None
+            outcome.append(number)
+
+    kill_again_and_again(broker, seed, [Load(write)])
+    # What the last owner may have left open ends here.
+    transactional(broker.address, "nobody")
+    found = by_partition(read(broker.address, topic, PARTITIONS, patience=90))
+    first = found[0]
+    assert first == sorted(set(first)), "each once and in order"
+    assert found[1] == first, "whole or not at all"
+    assert found[2] == first, "whole or not at all"
+    assert set(committed) <= set(first), f"lost: {sorted(set(committed) - set(first))[:5]}"
+    assert not set(aborted) & set(first), f"aborted, yet seen: {sorted(set(aborted) & set(first))[:5]}"
+    assert set(first) <= set(committed) | set(open_question)
+    assert committed, "nothing was committed"
+    consumer = Consumer({"bootstrap.servers": broker.address, "group.id": group})
+    (place,) = consumer.committed([TopicPartition(source, 0)], timeout=30)
+    consumer.close()
+    assert place.offset == first[-1], "the offsets of the last committed transaction"
+
+
+def test_a_group_goes_on_where_it_committed_before_the_kill(broker, seed):
+    topic, group = unique("crash"), unique("group")
+    create(broker.address, topic, 1)
+    kept = []
+
+    def commit(over):
+        config = {"bootstrap.servers": broker.address, "group.id": group, "enable.auto.commit": False}
+        consumer = Consumer(config | {k: v for k, v in STUBBORN.items() if k.startswith("reconnect")})
+        offset = 0
+        while not over.is_set():
+            offset += 1
+            try:
+                consumer.commit(offsets=[TopicPartition(topic, 0, offset)], asynchronous=False)
+                kept.append(offset)
+            except KafkaException:
+                continue
+        (place,) = consumer.committed([TopicPartition(topic, 0)], timeout=60)
+        # One whose answer was lost may be kept as well.
+        assert kept[-1] <= place.offset <= offset
+        consumer.close()
+
+    kill_again_and_again(broker, seed, [Load(commit)])
+    assert kept
