@@ -1,5 +1,5 @@
 //! What the reader costs, in processor time of the whole process a record. Run by hand, optimised:
-//! `FLOODMARK_TEST_KAFKA=… cargo test -p floodmark-engine --test engine -- --ignored --nocapture measure`
+//! `FLOODMARK_TEST_KAFKA=… cargo test --workspace --test engine -- --ignored --nocapture measure`
 
 use std::time::{Duration, Instant};
 
