@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use floodmark_engine::connect::connect;
 use floodmark_engine::runtime::{
@@ -169,10 +169,12 @@ impl Job {
         self.run_to(CLOSED).expect("the last run succeeds")
     }
 
-    /// Runs until `enough` holds, then asks the run to stop; meanwhile does `beside`.
+    /// Runs until `enough` holds and for a while after it, then asks the run to stop; meanwhile does
+    /// `beside`.
     pub(super) fn run_while(
         &self,
         enough: impl Fn(&Status) -> bool,
+        after: Duration,
         beside: impl FnOnce(),
     ) -> Finished {
         let (stop, board) = (StopSignal::new(), StatusBoard::new());
@@ -180,6 +182,7 @@ impl Job {
             let run = scope.spawn(|| self.run(RunOptions::default(), &stop, &board, None));
             beside();
             wait_for(&board, enough, || run.is_finished());
+            std::thread::sleep(after);
             stop.stop();
             let outcome = run.join().expect("no panic");
             outcome.expect("a run that is stopped succeeds")
@@ -326,7 +329,7 @@ pub(super) fn wait_for(
     let until = deadline();
     while !ended() && !enough(&board.read()) {
         assert!(Instant::now() < until, "{:?}", board.read());
-        std::thread::park_timeout(std::time::Duration::from_millis(2));
+        std::thread::park_timeout(Duration::from_millis(2));
     }
 }
 

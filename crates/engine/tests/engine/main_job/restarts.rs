@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use floodmark_engine::runtime::{Phase, RunOptions, StatusBoard, StopSignal};
+use floodmark_engine::runtime::{Phase, RunOptions, Status, StatusBoard, StopSignal};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
@@ -19,16 +19,16 @@ const CASES: usize = 10;
 /// How a run before the last one ends.
 #[derive(Debug, Clone)]
 enum End {
-    /// Asked to stop after so many milliseconds: drains and checkpoints.
-    Stopped(u64),
+    /// Asked to stop when it has run for so long: drains and checkpoints.
+    Stopped(Duration),
     /// Dies: what is not committed is gone, what is in the air stays there.
     Dies(Death),
 }
 
 fn ends() -> impl Strategy<Value = Vec<End>> {
     let end = prop_oneof![
-        (0..400_u64).prop_map(End::Stopped),
-        (0..600_i64).prop_map(|records| End::Dies(Death::AfterRecords(records))),
+        (0..200_u64).prop_map(|millis| End::Stopped(Duration::from_millis(millis))),
+        (0..200_i64).prop_map(|records| End::Dies(Death::AfterRecords(records))),
         (0..30_i64).prop_map(|step| End::Dies(Death::AtSinkStep(step))),
     ];
     prop::collection::vec(end, 1..5)
@@ -42,20 +42,17 @@ fn run_through(job: &Job, records: &[Record], ends: &[End]) {
         let (now, later) = rest.split_at(part);
         job.append(now);
         rest = later;
-        let (stop, board) = (StopSignal::new(), StatusBoard::new());
         match end {
             End::Stopped(after) => {
-                let (signal, after) = (stop.clone(), Duration::from_millis(*after));
-                let waiter = std::thread::spawn(move || {
-                    std::thread::park_timeout(after);
-                    signal.stop();
-                });
-                job.run(RunOptions::default(), &stop, &board, None)
-                    .expect("a run that is stopped succeeds");
-                waiter.join().expect("the waiter ends");
+                let running = |status: &Status| status.phase == Phase::Running;
+                job.run_while(running, *after, || ());
             }
-            // It lives if there is too little to do.
-            End::Dies(death) => drop(job.run(CAUGHT_UP, &stop, &board, Some(*death))),
+            End::Dies(death) => {
+                let (stop, board) = (StopSignal::new(), StatusBoard::new());
+                // It lives if there is too little to do.
+                let outcome = job.run(CAUGHT_UP, &stop, &board, Some(*death)).err();
+                eprintln!("{death:?}: {outcome:?}");
+            }
         }
     }
     job.append(rest);
@@ -98,9 +95,8 @@ fn a_second_instance_fences_the_first() {
     let (stop, board) = (StopSignal::new(), StatusBoard::new());
     std::thread::scope(|scope| {
         let first = scope.spawn(|| job.run(RunOptions::default(), &stop, &board, None));
-        let running = |status: &floodmark_engine::runtime::Status| {
-            status.phase == Phase::Running && super::job::read(status) > 0
-        };
+        let running =
+            |status: &Status| status.phase == Phase::Running && super::job::read(status) > 0;
         wait_for(&board, running, || first.is_finished());
         job.run_to(CAUGHT_UP).expect("the newer instance runs");
         let error = first.join().expect("no panic").err();

@@ -47,7 +47,7 @@ fn results_of_a_stream_that_goes_on_while_runs_are_stopped_and_started_equal_the
                 std::thread::park_timeout(Duration::from_millis(random.random_range(0..20)));
             }
         };
-        job.run_while(|status| read(status) >= enough, beside);
+        job.run_while(|status| read(status) >= enough, Duration::ZERO, beside);
     }
     parts.for_each(|part| job.append(part));
     let finished = job.finish();
