@@ -46,7 +46,6 @@ impl MemoryBudget {
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
-
 }
 
 /// Bytes that are taken from a budget, and given back when this is dropped.
