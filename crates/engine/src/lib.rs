@@ -35,3 +35,10 @@ pub mod testing;
 pub mod units;
 pub mod watermark;
 pub mod window;
+
+// Unit tests share the way to servers with the integration tests, which call this crate by its name.
+#[cfg(test)]
+extern crate self as floodmark_engine;
+#[cfg(test)]
+#[path = "../tests/engine/servers.rs"]
+mod servers;

@@ -56,7 +56,7 @@ fn requests_about_the_same_thing_many_times_are_answered_in_bounds() {
     site.stands(256);
 }
 
-/// Gives the group `t` offsets of so many partitions.
+/// Gives the group `wide` offsets of so many partitions.
 fn commit_offsets(site: &Site, partitions: i32) {
     let partitions = (0..partitions)
         .map(|number| {
@@ -67,7 +67,7 @@ fn commit_offsets(site: &Site, partitions: i32) {
         })
         .collect();
     let commit = OffsetCommitRequest::default()
-        .with_group_id(GroupId(StrBytes::from_static_str("t")))
+        .with_group_id(GroupId(StrBytes::from_static_str("wide")))
         .with_generation_id_or_member_epoch(-1)
         .with_topics(vec![
             OffsetCommitRequestTopic::default()

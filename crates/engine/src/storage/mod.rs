@@ -40,7 +40,7 @@ mod stage;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
 pub use error::StorageError;
 pub use stage::StageWriter;

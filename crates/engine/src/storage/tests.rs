@@ -5,9 +5,7 @@ use floodmark_pipeline::Secret;
 
 use super::conformance::{every_promise_holds, staged};
 use super::*;
-
-/// Endpoint of a real S3 server, for example `http://127.0.0.1:9000`.
-const ENDPOINT: &str = "FLOODMARK_TEST_S3_ENDPOINT";
+use crate::servers::bucket;
 
 async fn local(path: &Path) -> Store {
     let location = Location::Local(path.to_owned());
@@ -164,24 +162,9 @@ async fn a_server_that_never_answers_is_a_clear_error_in_time() {
     assert!(hint_of(&error).contains(&endpoint), "{error}");
 }
 
-/// The real server's options: keys and bucket come from `FLOODMARK_TEST_S3_*` too.
-pub(crate) fn real_server() -> Option<(String, Storage)> {
-    let variable = |name: &str, default: &str| {
-        std::env::var(format!("FLOODMARK_TEST_S3_{name}")).unwrap_or_else(|_| default.to_owned())
-    };
-    let endpoint = std::env::var(ENDPOINT).ok()?;
-    let options = Storage {
-        endpoint: Some(endpoint),
-        access_key_id: Some(Secret::new(variable("ACCESS_KEY_ID", "minioadmin"))),
-        secret_access_key: Some(Secret::new(variable("SECRET_ACCESS_KEY", "minioadmin"))),
-        ..Storage::default()
-    };
-    Some((variable("BUCKET", "floodmark-test"), options))
-}
-
 #[tokio::test]
 async fn every_promise_holds_on_a_real_server() {
-    let Some((bucket, options)) = real_server() else {
+    let Some((bucket, options)) = bucket() else {
         return;
     };
     let prefix = format!("storage/{:016x}", rand::random::<u64>());
@@ -195,7 +178,7 @@ async fn every_promise_holds_on_a_real_server() {
 
 #[tokio::test]
 async fn a_wrong_bucket_and_wrong_keys_on_a_real_server_say_what_to_do() {
-    let Some((bucket, options)) = real_server() else {
+    let Some((bucket, options)) = bucket() else {
         return;
     };
     let opened = async |bucket: &str, options: &Storage| {

@@ -1,11 +1,19 @@
-//! The whole engine over stand-ins for the world, held against a plain model.
+//! The whole engine, held against a plain model.
 //!
-//! Everything between source and sink is the real thing: threads, barriers, checkpoints in a store.
-//! Only the topic and the tables are in memory, so that a case takes milliseconds and thousands of
-//! interleavings are seen.
+//! - `memory`: over stand-ins for the world. Everything between source and sink is the real thing;
+//!   only the topic and the tables are in memory, so that a case takes milliseconds and thousands of
+//!   interleavings are seen.
+//! - `main_job`: the shipped pipeline file as the binary runs it: topics over the real client, files in
+//!   a directory or bucket, read back as plain readers do.
+//! - `kafka`: the Kafka source and sinks by themselves.
+//!
+//! Topics stand on an embedded broker of this process, or on the cluster that `FLOODMARK_TEST_KAFKA`
+//! names; files in a temporary directory, or in the bucket that `FLOODMARK_TEST_S3_…` name.
 
-mod aggregates;
+mod events;
+mod kafka;
 mod main_job;
+mod memory;
 mod model;
-mod recovery;
-mod rig;
+mod mortal;
+mod servers;

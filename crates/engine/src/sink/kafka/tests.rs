@@ -1,55 +1,26 @@
-//! The epoch sink against a real cluster (`FLOODMARK_TEST_KAFKA`). These tests live here because only the
-//! crate can make a commit permit.
+//! The epoch sink on a cluster. These tests live here because only the crate can make a commit permit.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use arrow::array::{Array, Int64Array, RecordBatch};
-use floodmark_pipeline::KafkaCluster;
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
-use rdkafka::topic_partition_list::{Offset as NativeOffset, TopicPartitionList};
 
 use super::{KafkaEpochSink, RecordShape, SinkTarget};
-use crate::kafka::admin::{TopicSpec, Topics};
+use crate::servers::{Seen, cluster, read_committed, topic};
 use crate::sink::{CommitPermit, OutputRows, PreCommit, Sink, SinkError};
 use crate::units::Epoch;
 
-const PATIENCE: Duration = Duration::from_secs(30);
-
-fn target(stem: &str) -> Option<SinkTarget> {
-    let Ok(brokers) = std::env::var("FLOODMARK_TEST_KAFKA") else {
-        eprintln!("skipped: set FLOODMARK_TEST_KAFKA to the brokers of a real cluster");
-        return None;
-    };
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("after 1970");
-    let name = format!("test-{stem}-{}", now.as_nanos());
-    let cluster = KafkaCluster {
-        brokers,
-        properties: BTreeMap::new(),
-    };
-    let spec = TopicSpec {
-        name: name.clone(),
-        partitions: 2,
-        config: BTreeMap::new(),
-    };
-    let topics = Topics::new(&cluster).expect("a client");
-    topics
-        .create(&spec, Instant::now() + PATIENCE)
-        .expect("the topic is made");
-    Some(SinkTarget {
-        pipeline: name.clone(),
+fn target(stem: &str) -> SinkTarget {
+    let cluster = cluster();
+    let topic = topic(&cluster, stem, 2, &[]);
+    SinkTarget {
+        pipeline: topic.clone(),
         output: "windows".to_owned(),
         lineage: "first".to_owned(),
         cluster,
-        topic: name,
+        topic,
         commit_interval: Duration::from_millis(50),
-    })
+    }
 }
 
 fn open(target: &SinkTarget) -> KafkaEpochSink {
@@ -70,43 +41,20 @@ fn rows(values: &[i64]) -> OutputRows {
 }
 
 fn committed_values(target: &SinkTarget) -> Vec<i64> {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", &target.cluster.brokers)
-        .set("group.id", "floodmark-test")
-        .set("enable.auto.commit", "false")
-        .set("enable.partition.eof", "true")
-        .create()
-        .expect("a consumer");
-    let mut list = TopicPartitionList::new();
-    for partition in 0..2 {
-        list.add_partition_offset(&target.topic, partition, NativeOffset::Beginning)
-            .expect("a list");
-    }
-    consumer.assign(&list).expect("assigned");
-    let (mut values, mut ended) = (Vec::new(), 0);
-    let until = Instant::now() + PATIENCE;
-    while ended < 2 {
-        assert!(Instant::now() < until, "the topic does not end");
-        match consumer.poll(Duration::from_millis(200)) {
-            Some(Ok(message)) => {
-                let row: serde_json::Value =
-                    serde_json::from_slice(message.payload().expect("a value")).expect("JSON");
-                values.push(row["n"].as_i64().expect("a number"));
-            }
-            Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
-            Some(Err(error)) => panic!("{error}"),
-            None => {}
-        }
-    }
+    let value = |record: Seen| {
+        let value = record.value.expect("a value");
+        let row: serde_json::Value = serde_json::from_slice(&value).expect("JSON");
+        row["n"].as_i64().expect("a number")
+    };
+    let seen = read_committed(&target.cluster, &target.topic);
+    let mut values: Vec<i64> = seen.into_iter().map(value).collect();
     values.sort_unstable();
     values
 }
 
 #[test]
 fn an_epoch_is_sent_once_wherever_the_instance_dies() {
-    let Some(target) = target("epoch") else {
-        return;
-    };
+    let target = target("epoch");
     let mut first = open(&target);
     first.write(rows(&[1, 2]), &[]).expect("written");
     let epoch_1 = first.pre_commit(Epoch(1), false).expect("staged");
@@ -143,9 +91,7 @@ fn an_epoch_is_sent_once_wherever_the_instance_dies() {
 
 #[test]
 fn an_epoch_without_rows_leaves_nothing_and_a_new_lineage_starts_over() {
-    let Some(mut target) = target("lineage") else {
-        return;
-    };
+    let mut target = target("lineage");
     let mut sink = open(&target);
     sink.pre_commit(Epoch(1), false).expect("staged");
     sink.commit(&CommitPermit::new(Epoch(1)))
@@ -172,9 +118,7 @@ fn an_epoch_without_rows_leaves_nothing_and_a_new_lineage_starts_over() {
 
 #[test]
 fn an_older_instance_is_fenced_when_it_commits() {
-    let Some(target) = target("fence") else {
-        return;
-    };
+    let target = target("fence");
     let mut zombie = open(&target);
     zombie.write(rows(&[1]), &[]).expect("written");
     zombie.pre_commit(Epoch(1), false).expect("staged");

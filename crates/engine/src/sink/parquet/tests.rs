@@ -485,7 +485,7 @@ fn after_an_error_that_lost_rows_nothing_can_be_pre_committed() {
 
 #[test]
 fn on_a_real_server_a_crash_before_commit_and_a_repeated_one_lose_and_double_nothing() {
-    let Some((bucket, storage)) = crate::storage::tests::real_server() else {
+    let Some((bucket, storage)) = crate::servers::bucket() else {
         return;
     };
     let mut world = World::new();

@@ -17,7 +17,7 @@ use floodmark_engine::sink::{OutputRows, Progress, Sink, SinkError};
 use floodmark_engine::units::{Epoch, Offset, Partition, SourceId};
 use floodmark_pipeline::KafkaCluster;
 
-use crate::support::{Seen, cluster, read_committed, topic, unique};
+use crate::servers::{Seen, cluster, read_committed, topic, unique};
 
 const SOURCE: SourceId = SourceId(0);
 
@@ -137,19 +137,19 @@ fn dies_at_every_step(cluster: &KafkaCluster, place_of: impl Fn(&str) -> CursorP
 
 #[test]
 fn each_row_is_seen_once_wherever_instances_die() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     dies_at_every_step(&cluster, |source| CursorPlace::Topic(source.to_owned()));
 }
 
 #[test]
 fn a_source_outside_the_cluster_is_seen_once_too() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     dies_at_every_step(&cluster, |_| CursorPlace::Note("files".to_owned()));
 }
 
 #[test]
 fn a_zombie_is_fenced_and_its_rows_are_not_seen() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     let source = topic(&cluster, "source", 3, &[]);
     let out = topic(&cluster, "out", 1, &[]);
     let open = || {
@@ -168,7 +168,7 @@ fn a_zombie_is_fenced_and_its_rows_are_not_seen() {
 
 #[test]
 fn rows_become_visible_by_themselves_after_the_commit_interval() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     let source = topic(&cluster, "source", 3, &[]);
     let out = topic(&cluster, "out", 1, &[]);
     let place = place(CursorPlace::Topic(source));
@@ -197,7 +197,7 @@ fn rows_become_visible_by_themselves_after_the_commit_interval() {
 
 #[test]
 fn keys_and_headers_come_from_expressions() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     let source = topic(&cluster, "source", 3, &[]);
     let out = topic(&cluster, "out", 1, &[]);
     let (rows, progress) = rows(2, 7, 8);
@@ -223,7 +223,7 @@ fn keys_and_headers_come_from_expressions() {
 
 #[test]
 fn a_dead_letter_is_the_raw_record_cut_to_what_the_topic_takes() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     let source = topic(&cluster, "source", 3, &[]);
     let out = topic(&cluster, "dead", 1, &[("max.message.bytes", "3000000")]);
     let large = vec![0xff_u8; 10_000_000];
@@ -276,7 +276,7 @@ fn a_dead_letter_is_the_raw_record_cut_to_what_the_topic_takes() {
 
 #[test]
 fn a_row_the_topic_does_not_take_is_named_before_it_is_sent() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     let source = topic(&cluster, "source", 3, &[]);
     let out = topic(&cluster, "small", 1, &[("max.message.bytes", "2000")]);
     let place = place(CursorPlace::Topic(source));
@@ -302,7 +302,7 @@ fn a_row_the_topic_does_not_take_is_named_before_it_is_sent() {
 
 #[test]
 fn a_missing_topic_is_explained_when_the_sink_opens() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     let missing = target(&cluster, &unique("missing"));
     let error = KafkaAheadSink::open(missing, plain(), &[])
         .err()

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Int32Type, Int64Type};
 use floodmark_engine::checkpoint::CheckpointStore;
 use floodmark_engine::clock::{Clock, SystemClock};
 use floodmark_engine::runtime::{
@@ -13,41 +15,50 @@ use floodmark_engine::runtime::{
 use floodmark_engine::sink::{
     CommitPermit, Committed, OutputRows, PreCommit, Progress, Sink, SinkError,
 };
-use floodmark_engine::source::{Connector, PartitionEvent, RawRecord, Reader, SourceError};
 use floodmark_engine::storage::Store;
-use floodmark_engine::testing::{MemoryConnector, MemorySink, MemorySource, MemoryTable};
-use floodmark_engine::units::{Epoch, Offset, OutputId, Partition};
+use floodmark_engine::testing::{MemorySink, MemorySource, MemoryTable};
+use floodmark_engine::units::{Epoch, OutputId, Partition};
 use floodmark_pipeline::{OnLostPosition, Pipeline, Start};
 use floodmark_sql::{Plan, plan};
 
-/// The reference job with checkpoints as often as the store can take them.
+use crate::events::{Event, records};
+use crate::model::{DeadLetter, Nulls, Record, SOURCE, Seen, verify};
+use crate::mortal::{self, Death};
+
+/// The reference job with checkpoints as often as the store can take them; devices and times may be
+/// null.
 const PIPELINE: &str = r#"
 name = "job"
-[sources.events]
+[sources.sensor_events]
 type = "kafka"
 brokers = "localhost:9092"
-topic = "events"
+topic = "sensor_events"
 on_bad_record = "dead_letter"
-[sources.events.schema]
-device = "STRING"
+[sources.sensor_events.schema]
+device_id = "STRING"
 ts = "TIMESTAMP"
-temperature = "DOUBLE"
-[sources.events.event_time]
+temperature_c = "DOUBLE"
+vibration_g = "DOUBLE"
+[sources.sensor_events.event_time]
 column = "ts"
 delay = "10 seconds"
 idle_after = "1 hour"
 max_future = "5 minutes"
 [views]
-readings = "SELECT * FROM events WHERE temperature IS NOT NULL"
-[outputs.windows]
+readings = "SELECT * FROM sensor_events WHERE temperature_c IS NOT NULL OR vibration_g IS NOT NULL"
+[outputs.curated]
 query = """
-SELECT window.start AS start, device, count(*) AS n, avg(temperature) AS mean, max(temperature) AS top
-FROM readings GROUP BY window(ts, '1 minute'), device
+SELECT window.start AS window_start, window.end AS window_end, device_id,
+       count(*) AS events, avg(temperature_c) AS avg_temperature_c, max(vibration_g) AS max_vibration_g
+FROM readings GROUP BY window(ts, '1 minute'), device_id
 """
-[outputs.windows.sink]
+[outputs.curated.sink]
 type = "console"
 [outputs.alerts]
-query = "SELECT device, ts, temperature FROM readings WHERE temperature > 85"
+query = """
+SELECT device_id, ts, temperature_c, vibration_g
+FROM readings WHERE temperature_c > 85 OR vibration_g > 0.5
+"""
 [outputs.alerts.sink]
 type = "console"
 [dead_letter]
@@ -101,7 +112,7 @@ impl Rig {
         Self {
             pipeline: Arc::new(pipeline),
             plan: Arc::new(plan),
-            source: MemorySource::new("events", "events", partitions),
+            source: MemorySource::new(SOURCE, "sensor_events", partitions),
             windows: MemoryTable::new(),
             alerts: MemoryTable::new(),
             dead: MemoryTable::new(),
@@ -114,20 +125,19 @@ impl Rig {
         }
     }
 
-    /// One run; it dies after `dies_after` records if that is given.
+    /// One run; it dies if that is given.
     pub(crate) fn run(
         &self,
         options: RunOptions,
         stop: &StopSignal,
-        dies_after: Option<i64>,
+        death: Option<Death>,
     ) -> Result<Finished, EngineError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let connector = self.source.connector(Start::Earliest, OnLostPosition::Fail);
-        let lives = Arc::new(AtomicI64::new(dies_after.unwrap_or(i64::MAX)));
         let parts = Parts {
             pipeline: Arc::clone(&self.pipeline),
             plan: Arc::clone(&self.plan),
-            connectors: vec![Arc::new(Mortal { connector, lives })],
+            connectors: vec![Arc::new(connector)],
             sinks: Box::new(Tables {
                 windows: self.windows.clone(),
                 alerts: self.alerts.clone(),
@@ -141,7 +151,30 @@ impl Rig {
             tokio: self.tokio.handle().clone(),
             instance: format!("run-{}", self.runs.fetch_add(1, Ordering::Relaxed)),
         };
+        let parts = match death {
+            Some(death) => mortal::until(death, parts),
+            None => parts,
+        };
         run(parts, options, stop, &self.board)
+    }
+
+    /// Writes a record to the topic.
+    pub(crate) fn append(&self, record: &Record) {
+        let (key, value) = (record.key.as_deref(), record.value.as_deref());
+        self.source
+            .append(Partition(record.partition), -1, key, value);
+    }
+
+    /// Compares what became visible with what the events demand.
+    pub(crate) fn verify(&self, events: &[Event], finished: &Finished) {
+        let seen = Seen {
+            windows: self.windows.rows(),
+            alerts: self.alerts.rows(),
+            late: self.late.rows(),
+            dead: self.dead.batches().iter().flat_map(dead_letters).collect(),
+            shown: self.source.shown(),
+        };
+        verify(Nulls::Allowed, &records(events), &seen, finished);
     }
 
     /// Runs to the end of the topic and closes all windows.
@@ -153,6 +186,25 @@ impl Rig {
         self.run(options, &StopSignal::new(), None)
             .expect("the last run succeeds")
     }
+}
+
+fn dead_letters(batch: &RecordBatch) -> Vec<DeadLetter> {
+    let column = |name| batch.column_by_name(name).expect("a dead letter's column");
+    let bytes = |name, row| {
+        let column = column(name).as_binary::<i32>();
+        column.is_valid(row).then(|| column.value(row).to_vec())
+    };
+    let letter = |row| DeadLetter {
+        place: (
+            column("partition").as_primitive::<Int32Type>().value(row),
+            column("offset").as_primitive::<Int64Type>().value(row),
+        ),
+        key: bytes("key", row),
+        value: bytes("value", row),
+        reason: column("reason").as_string::<i32>().value(row).to_owned(),
+        truncated_from: None,
+    };
+    (0..batch.num_rows()).map(letter).collect()
 }
 
 struct Tables {
@@ -215,88 +267,5 @@ impl Sink for MayStick {
 
     fn commit(&mut self, permit: &CommitPermit) -> Result<Committed, SinkError> {
         self.sink.commit(permit)
-    }
-}
-
-/// A connector whose readers fail after a number of records, all together.
-struct Mortal {
-    connector: MemoryConnector,
-    lives: Arc<AtomicI64>,
-}
-
-struct MortalReader {
-    reader: Box<dyn Reader>,
-    lives: Arc<AtomicI64>,
-}
-
-impl Reader for MortalReader {
-    fn poll(
-        &mut self,
-        timeout: Duration,
-        max: usize,
-        on_records: &mut dyn FnMut(&[RawRecord<'_>]),
-    ) -> Result<Vec<PartitionEvent>, SourceError> {
-        let lives = &self.lives;
-        let died = || SourceError::Failed {
-            attempted: "reading".to_owned(),
-            reason: "the test ends this run".to_owned(),
-        };
-        if lives.load(Ordering::Relaxed) <= 0 {
-            return Err(died());
-        }
-        self.reader.poll(timeout, max, &mut |records| {
-            lives.fetch_sub(records.len() as i64, Ordering::Relaxed);
-            on_records(records);
-        })
-    }
-
-    fn assign(&mut self, partitions: &[(Partition, Offset)]) -> Result<(), SourceError> {
-        self.reader.assign(partitions)
-    }
-}
-
-impl Connector for Mortal {
-    fn origin(&self) -> String {
-        self.connector.origin()
-    }
-
-    fn topic(&self, partition: Partition) -> String {
-        self.connector.topic(partition)
-    }
-
-    fn partitions(&self) -> Result<Vec<Partition>, SourceError> {
-        self.connector.partitions()
-    }
-
-    fn start(&self, partitions: &[Partition]) -> Result<Vec<(Partition, Offset)>, SourceError> {
-        self.connector.start(partitions)
-    }
-
-    fn start_of_new(
-        &self,
-        partitions: &[Partition],
-    ) -> Result<Vec<(Partition, Offset)>, SourceError> {
-        self.connector.start_of_new(partitions)
-    }
-
-    fn resume(
-        &self,
-        positions: &[(Partition, Offset)],
-    ) -> Result<Vec<(Partition, Offset)>, SourceError> {
-        self.connector.resume(positions)
-    }
-
-    fn ends(&self, partitions: &[Partition]) -> Result<Vec<(Partition, Offset)>, SourceError> {
-        self.connector.ends(partitions)
-    }
-
-    fn reader(&self, positions: &[(Partition, Offset)]) -> Result<Box<dyn Reader>, SourceError> {
-        let reader = self.connector.reader(positions)?;
-        let lives = Arc::clone(&self.lives);
-        Ok(Box::new(MortalReader { reader, lives }))
-    }
-
-    fn show_positions(&self, positions: &[(Partition, Offset)]) -> Result<(), SourceError> {
-        self.connector.show_positions(positions)
     }
 }

@@ -5,22 +5,24 @@ use std::time::Duration;
 use floodmark_engine::runtime::{RunOptions, StopSignal};
 use proptest::prelude::*;
 
-use crate::model::{Event, append, events, verify};
-use crate::rig::Rig;
+use super::rig::Rig;
+use crate::events::{Event, events};
+use crate::mortal::Death;
 
 /// How a run before the last one ends.
 #[derive(Debug, Clone)]
 enum End {
     /// Asked to stop after so many milliseconds: drains and checkpoints.
     Stopped(u64),
-    /// Dies after so many records: what is not committed is gone.
-    Dies(i64),
+    /// Dies: what is not committed is gone.
+    Dies(Death),
 }
 
 fn ends() -> impl Strategy<Value = Vec<End>> {
     let end = prop_oneof![
         (0..25_u64).prop_map(End::Stopped),
-        (0..300_i64).prop_map(End::Dies),
+        (0..300_i64).prop_map(|records| End::Dies(Death::AfterRecords(records))),
+        (0..60_i64).prop_map(|step| End::Dies(Death::AtSinkStep(step))),
     ];
     prop::collection::vec(end, 0..4)
 }
@@ -31,7 +33,7 @@ fn run_through(rig: &Rig, events: &[Event], ends: &[End]) {
     let mut rest = events;
     for end in ends {
         let (now, later) = rest.split_at(part);
-        now.iter().for_each(|event| append(rig, event));
+        now.iter().for_each(|event| rig.append(&event.record()));
         rest = later;
         let stop = StopSignal::new();
         match end {
@@ -45,17 +47,17 @@ fn run_through(rig: &Rig, events: &[Event], ends: &[End]) {
                     .expect("a run that is stopped succeeds");
                 waiter.join().expect("the waiter ends");
             }
-            End::Dies(after) => {
+            End::Dies(death) => {
                 let options = RunOptions {
                     until_caught_up: true,
                     close_windows: false,
                 };
-                // It lives if the topic has fewer records.
-                let _ = rig.run(options, &stop, Some(*after));
+                // It lives if the topic has too few records for that.
+                let _ = rig.run(options, &stop, Some(*death));
             }
         }
     }
-    rest.iter().for_each(|event| append(rig, event));
+    rest.iter().for_each(|event| rig.append(&event.record()));
 }
 
 proptest! {
@@ -71,7 +73,7 @@ proptest! {
         let rig = Rig::new(3, workers, batch_rows);
         run_through(&rig, &events, &ends);
         let finished = rig.finish();
-        verify(&rig, &events, &finished);
+        rig.verify(&events, &finished);
     }
 }
 
@@ -79,5 +81,5 @@ proptest! {
 fn an_empty_topic_ends_at_once() {
     let rig = Rig::new(3, 2, 64);
     let finished = rig.finish();
-    verify(&rig, &[], &finished);
+    rig.verify(&[], &finished);
 }

@@ -6,7 +6,7 @@ use floodmark_engine::runtime::{RunOptions, StopSignal};
 use floodmark_engine::units::Partition;
 use proptest::prelude::*;
 
-use crate::rig::Rig;
+use super::rig::Rig;
 
 const PIPELINE: &str = r#"
 name = "aggregates"

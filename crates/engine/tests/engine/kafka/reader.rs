@@ -13,7 +13,8 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset as NativeOffset, TopicPartitionList};
 
-use crate::support::{PATIENCE, cluster, deadline, produce, produce_values, source, topic, unique};
+use super::support::{produce, produce_values, source};
+use crate::servers::{PATIENCE, cluster, deadline, topic, unique};
 
 fn reader(source: &KafkaSource, positions: &[(Partition, Offset)]) -> KafkaReader {
     let mut reader = KafkaReader::new("s", source, DEFAULT_PREFETCH_BYTES).expect("a reader");
@@ -73,7 +74,7 @@ fn earliest(source: &KafkaSource) -> Vec<(Partition, Offset)> {
 
 #[test]
 fn every_record_is_read_once_across_restarts() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     let source = source(&cluster, &topic(&cluster, "once", 3, &[]));
     produce(&cluster, &source.topic, 0, 5_000);
     let mut positions = earliest(&source);
@@ -93,7 +94,7 @@ fn every_record_is_read_once_across_restarts() {
 
 #[test]
 fn the_end_lies_past_transaction_markers_and_aborted_records_are_not_seen() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     let source = source(&cluster, &topic(&cluster, "markers", 1, &[]));
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", &cluster.brokers)
@@ -129,7 +130,7 @@ fn the_end_lies_past_transaction_markers_and_aborted_records_are_not_seen() {
 
 #[test]
 fn a_start_time_begins_at_the_first_record_from_then_on() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     let source = source(&cluster, &topic(&cluster, "time", 1, &[]));
     produce_values(
         &cluster,
@@ -168,7 +169,7 @@ fn delete_records(cluster: &KafkaCluster, topic: &str, before: i64) {
 
 #[test]
 fn a_lost_position_names_both_offsets_at_the_check_and_while_reading() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     let source = source(&cluster, &topic(&cluster, "lost", 1, &[]));
     produce_values(
         &cluster,
@@ -207,7 +208,7 @@ fn a_lost_position_names_both_offsets_at_the_check_and_while_reading() {
 
 #[test]
 fn a_missing_topic_and_an_unreachable_broker_are_explained_in_time() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     let nowhere = source(&cluster, &unique("nowhere"));
     let error = KafkaTopic::open("s", &nowhere, deadline())
         .err()
@@ -235,7 +236,7 @@ fn a_missing_topic_and_an_unreachable_broker_are_explained_in_time() {
 #[test]
 fn progress_shows_in_the_consumer_group() {
     use rdkafka::consumer::{BaseConsumer, Consumer};
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     let source = source(&cluster, &topic(&cluster, "group", 1, &[]));
     produce_values(
         &cluster,
@@ -267,7 +268,7 @@ fn progress_shows_in_the_consumer_group() {
 
 #[test]
 fn messages_are_given_back_when_the_callback_panics() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     let source = source(&cluster, &topic(&cluster, "panic", 1, &[]));
     produce_values(
         &cluster,

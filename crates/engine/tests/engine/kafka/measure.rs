@@ -1,5 +1,5 @@
 //! What the reader costs, in processor time of the whole process a record. Run by hand, optimised:
-//! `FLOODMARK_TEST_KAFKA=… cargo test -p floodmark-engine --test kafka -- --ignored --nocapture measure`
+//! `FLOODMARK_TEST_KAFKA=… cargo test --workspace --test engine -- --ignored --nocapture measure`
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,8 @@ use floodmark_engine::source::kafka::{DEFAULT_PREFETCH_BYTES, KafkaReader, Kafka
 use floodmark_engine::source::{PartitionEvent, Reader};
 use floodmark_pipeline::{Secret, Start};
 
-use crate::support::{cluster, deadline, produce_values, source, topic};
+use super::support::{produce_values, source};
+use crate::servers::{cluster, deadline, topic};
 
 const RECORDS: usize = 3_000_000;
 const ROUNDS: usize = 3;
@@ -85,7 +86,7 @@ fn usage() -> (Duration, i64) {
 #[test]
 #[ignore = "a measurement, a minute long"]
 fn measure_the_reader() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     let topic = std::env::var("FLOODMARK_MEASURE_TOPIC").unwrap_or_else(|_| {
         let topic = topic(&cluster, "measure", 3, &[]);
         produce_values(

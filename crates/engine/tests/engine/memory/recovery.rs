@@ -6,15 +6,9 @@ use std::time::{Duration, Instant};
 use floodmark_engine::runtime::{EngineError, Phase, RunOptions, StopSignal};
 use floodmark_engine::units::Partition;
 
-use crate::model::{Event, Kind, append, verify};
-use crate::rig::Rig;
-
-fn reading(second: i64) -> Event {
-    Event {
-        partition: 0,
-        kind: Kind::Reading(second, Some(1), Some(90)),
-    }
-}
+use super::rig::Rig;
+use crate::events::{Event, Kind, reading};
+use crate::model::SOURCE;
 
 fn caught_up() -> RunOptions {
     RunOptions {
@@ -26,28 +20,28 @@ fn caught_up() -> RunOptions {
 #[test]
 fn open_windows_wait_in_the_checkpoint() {
     let rig = Rig::new(1, 1, 64);
-    let events = [reading(5), reading(20), reading(65)];
-    append(&rig, &events[0]);
-    append(&rig, &events[1]);
+    let events = [reading(0, 5), reading(0, 20), reading(0, 65)];
+    rig.append(&events[0].record());
+    rig.append(&events[1].record());
     let first = rig
         .run(caught_up(), &StopSignal::new(), None)
         .expect("runs");
-    assert_eq!(first.status.outputs["windows"].open_windows, 1);
+    assert_eq!(first.status.outputs["curated"].open_windows, 1);
     assert!(
         rig.windows.rows().is_empty(),
         "a window came out before its time"
     );
-    append(&rig, &events[2]);
+    rig.append(&events[2].record());
     let finished = rig.finish();
-    verify(&rig, &events, &finished);
+    rig.verify(&events, &finished);
 }
 
 #[test]
 fn a_sink_that_stands_still_keeps_nobody_from_hearing_a_signal() {
     let rig = Rig::new(1, 1, 64);
     // More windows than a sink's queue holds.
-    let events: Vec<Event> = (0..120).map(|minute| reading(minute * 60)).collect();
-    events.iter().for_each(|event| append(&rig, event));
+    let events: Vec<Event> = (0..120).map(|minute| reading(0, minute * 60)).collect();
+    events.iter().for_each(|event| rig.append(&event.record()));
     rig.stuck.store(true, Ordering::Relaxed);
     let stop = StopSignal::new();
     std::thread::scope(|scope| {
@@ -61,13 +55,16 @@ fn a_sink_that_stands_still_keeps_nobody_from_hearing_a_signal() {
         run.join().expect("no panic").expect("the run ends well");
     });
     let finished = rig.finish();
-    verify(&rig, &events, &finished);
+    rig.verify(&events, &finished);
 }
 
 fn wait_until(what: &str, holds: impl Fn() -> bool) {
     let started = Instant::now();
     while !holds() {
-        assert!(started.elapsed() < Duration::from_secs(20), "not yet: {what}");
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "not yet: {what}"
+        );
         std::thread::park_timeout(Duration::from_millis(1));
     }
 }
@@ -75,7 +72,7 @@ fn wait_until(what: &str, holds: impl Fn() -> bool) {
 #[test]
 fn a_second_instance_fences_the_first() {
     let rig = Rig::new(1, 1, 64);
-    append(&rig, &reading(5));
+    rig.append(&reading(0, 5).record());
     let stop = StopSignal::new();
     std::thread::scope(|scope| {
         let first = scope.spawn(|| rig.run(RunOptions::default(), &stop, None));
@@ -91,17 +88,17 @@ fn a_second_instance_fences_the_first() {
         assert!(error.is_fenced(), "{error}");
     });
     let finished = rig.finish();
-    verify(&rig, &[reading(5)], &finished);
+    rig.verify(&[reading(0, 5)], &finished);
 }
 
 #[test]
 fn a_position_that_retention_removed_is_an_error_that_names_both() {
     let rig = Rig::new(1, 1, 64);
-    append(&rig, &reading(5));
+    rig.append(&reading(0, 5).record());
     rig.run(caught_up(), &StopSignal::new(), None)
         .expect("runs");
     for second in 6..10 {
-        append(&rig, &reading(second));
+        rig.append(&reading(0, second).record());
     }
     rig.source
         .remove_below(Partition(0), floodmark_engine::units::Offset(3));
@@ -118,7 +115,7 @@ fn a_position_that_retention_removed_is_an_error_that_names_both() {
 #[test]
 fn a_damaged_checkpoint_is_refused_with_what_to_do() {
     let rig = Rig::new(1, 1, 64);
-    append(&rig, &reading(5));
+    rig.append(&reading(0, 5).record());
     rig.run(caught_up(), &StopSignal::new(), None)
         .expect("runs");
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -154,7 +151,7 @@ fn a_damaged_checkpoint_is_refused_with_what_to_do() {
 #[test]
 fn a_run_that_ends_as_asked_leaves_a_checkpoint_without_work() {
     let rig = Rig::new(1, 1, 64);
-    append(&rig, &reading(5));
+    rig.append(&reading(0, 5).record());
     rig.finish();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
@@ -178,24 +175,24 @@ fn a_run_that_ends_as_asked_leaves_a_checkpoint_without_work() {
 #[test]
 fn a_partition_that_appears_is_read_from_its_start() {
     let rig = Rig::new(1, 1, 64);
-    append(&rig, &reading(5));
+    rig.append(&reading(0, 5).record());
     rig.run(caught_up(), &StopSignal::new(), None)
         .expect("runs");
     let partition = rig.source.add_partition().0;
     let other = Event {
         partition,
-        kind: Kind::Reading(7, Some(2), Some(70)),
+        kind: Kind::Reading(7, Some(2), Some(70), None),
     };
-    append(&rig, &other);
+    rig.append(&other.record());
     let finished = rig.finish();
-    verify(&rig, &[reading(5), other], &finished);
+    rig.verify(&[reading(0, 5), other], &finished);
 }
 
 #[test]
 fn an_instance_that_slept_past_the_clean_up_of_old_checkpoints_is_fenced() {
     use floodmark_engine::checkpoint::{CheckpointStore, Stored, decode_manifest};
     let rig = Rig::new(1, 1, 64);
-    append(&rig, &reading(5));
+    rig.append(&reading(0, 5).record());
     rig.finish();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
@@ -219,7 +216,7 @@ fn an_instance_that_slept_past_the_clean_up_of_old_checkpoints_is_fenced() {
         assert!(rig.store.get(first).await.expect("reads").is_none());
     });
     let finished = rig.finish();
-    verify(&rig, &[reading(5)], &finished);
+    rig.verify(&[reading(0, 5)], &finished);
 }
 
 #[test]
@@ -229,15 +226,15 @@ fn closing_a_window_far_in_the_future_makes_nothing_late_but_its_own_rows() {
         partition: 0,
         kind: Kind::Future,
     };
-    append(&rig, &reading(5));
-    append(&rig, &future);
+    rig.append(&reading(0, 5).record());
+    rig.append(&future.record());
     rig.finish();
-    append(&rig, &reading(65));
-    append(&rig, &future);
+    rig.append(&reading(0, 65).record());
+    rig.append(&future.record());
     let finished = rig.finish();
-    let ledger = &finished.status.sources["events"].ledger;
+    let ledger = &finished.status.sources[SOURCE].ledger;
     assert_eq!(
-        ledger.outputs["windows"].late, 1,
+        ledger.outputs["curated"].late, 1,
         "only the window that was closed"
     );
     let rows = rig.windows.rows();
