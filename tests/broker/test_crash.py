@@ -15,8 +15,8 @@ from embedded import Broker
 
 PARTITIONS = 3
 KILLS = int(os.environ.get("FLOODMARK_CRASH_KILLS", "10"))
-# How long clients go on trying; longer than any restart.
-STUBBORN = {"message.timeout.ms": 120_000, "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 100}
+# How long clients go on trying, longer than any restart, and how soon they do.
+STUBBORN = {"message.timeout.ms": 60_000, "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 100}
 
 pytestmark = pytest.mark.skipif(
     "FLOODMARK_TEST_BROKERS" in os.environ, reason="kills the broker: only its own, not a named one"
@@ -112,6 +112,7 @@ def test_every_acknowledged_record_is_there_once_and_in_order(broker, seed):
 
     kill_again_and_again(broker, seed, [Load(write)])
     assert not refused, refused[:3]
+    assert min(sent.values()) > 10 * KILLS, f"{sent} records are no load"
     found = by_partition(read(broker.address, topic, PARTITIONS))
     for partition in range(PARTITIONS):
         assert acknowledged[partition] == list(range(sent[partition]))
@@ -162,11 +163,12 @@ def test_every_committed_transaction_is_whole_and_no_aborted_one_is_seen(broker,
     assert set(committed) <= set(first), f"lost: {sorted(set(committed) - set(first))[:5]}"
     assert not set(aborted) & set(first), f"aborted, yet seen: {sorted(set(aborted) & set(first))[:5]}"
     assert set(first) <= set(committed) | set(open_question)
-    assert committed, "nothing was committed"
+    assert len(committed) > KILLS, f"{len(committed)} transactions are no load"
     consumer = Consumer({"bootstrap.servers": broker.address, "group.id": group})
     (place,) = consumer.committed([TopicPartition(source, 0)], timeout=30)
     consumer.close()
     assert place.offset == first[-1], "the offsets of the last committed transaction"
+    print(f"{len(committed)} committed, {len(aborted)} aborted, {len(open_question)} without an answer")
 
 
 def test_a_group_goes_on_where_it_committed_before_the_kill(broker, seed):
@@ -191,4 +193,4 @@ def test_a_group_goes_on_where_it_committed_before_the_kill(broker, seed):
         consumer.close()
 
     kill_again_and_again(broker, seed, [Load(commit)])
-    assert kept
+    assert len(kept) > KILLS, f"{len(kept)} commits are no load"

@@ -22,6 +22,7 @@ impl Log {
             retention_bytes: -1,
             segment_bytes: 1 << 30,
             max_message_bytes: 1 << 20,
+            timestamps: crate::log::TimestampRule::DEFAULT,
         };
         let log = match dir {
             None => PartitionLog::in_memory(limits, MemoryBudget::new(usize::MAX)),

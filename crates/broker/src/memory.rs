@@ -28,6 +28,14 @@ impl MemoryBudget {
             .is_ok()
     }
 
+    /// Takes `bytes` until what is returned is dropped, or takes nothing.
+    pub(crate) fn pay(&self, bytes: usize) -> Option<Paid> {
+        self.try_take(bytes).then(|| Paid {
+            budget: self.clone(),
+            bytes,
+        })
+    }
+
     /// Gives back `bytes` that were taken.
     pub(crate) fn give_back(&self, bytes: usize) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
@@ -38,5 +46,31 @@ impl MemoryBudget {
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
+}
 
+/// Bytes that are taken from a budget, and given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Paid {
+    budget: MemoryBudget,
+    bytes: usize,
+}
+
+impl Paid {
+    /// How many they are.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Gives back what is beyond `bytes`.
+    pub(crate) fn keep(&mut self, bytes: usize) {
+        let beyond = self.bytes.saturating_sub(bytes);
+        self.budget.give_back(beyond);
+        self.bytes -= beyond;
+    }
+}
+
+impl Drop for Paid {
+    fn drop(&mut self) {
+        self.budget.give_back(self.bytes);
+    }
 }

@@ -1,6 +1,6 @@
 //! Requests about configuration: of topics, and what little the broker itself has to show.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
@@ -36,6 +36,9 @@ const DEFAULT: i8 = 5;
 /// First version that says a value's type.
 const TYPES: i16 = 3;
 
+/// Bytes of the longest list that changes of its members may leave; no setting has as many.
+const MAX_LIST: usize = 1 << 10;
+
 /// Where a topic's value comes from.
 pub(crate) fn source(config: &BTreeMap<String, String>, name: &str) -> i8 {
     if config.contains_key(name) {
@@ -62,9 +65,12 @@ pub(crate) fn describe_configs(
     context: &Context,
 ) -> DescribeConfigsResponse {
     let synonyms = request.include_synonyms;
+    // Each once, however often it is named: an answer is as large as what there is.
+    let mut seen = HashSet::new();
     let results = request
         .resources
         .into_iter()
+        .filter(|resource| seen.insert((resource.resource_type, resource.resource_name.clone())))
         .map(|resource| {
             let shown = show(core, &resource);
             let result = DescribeConfigsResult::default()
@@ -285,6 +291,15 @@ fn outcome(altered: Result<(), Refused>) -> (i16, Option<StrBytes>) {
     }
 }
 
+/// A list as it is stored.
+fn joined(list: &[String]) -> Result<String, String> {
+    let value = list.join(",");
+    if value.len() > MAX_LIST {
+        return Err(format!("a list of {} bytes, {MAX_LIST} are possible", value.len()));
+    }
+    Ok(value)
+}
+
 /// One change of one value, by Kafka's numbers: 0 sets, 1 removes, 2 appends to a list, 3 takes out of it.
 fn apply(config: &mut BTreeMap<String, String>, change: &AlterableConfig) -> Result<(), String> {
     let name = change.name.as_str();
@@ -311,18 +326,20 @@ fn apply(config: &mut BTreeMap<String, String>, change: &AlterableConfig) -> Res
         }
         2 => {
             let mut list = words(config);
+            let mut known: HashSet<_> = list.iter().cloned().collect();
             for word in value()?.split(',') {
-                if !list.iter().any(|known| known == word) {
+                if known.insert(word.to_owned()) {
                     list.push(word.to_owned());
                 }
             }
-            config.insert(name.to_owned(), list.join(","));
+            config.insert(name.to_owned(), joined(&list)?);
         }
         3 => {
             let taken = value()?;
+            let taken: HashSet<_> = taken.split(',').collect();
             let mut list = words(config);
-            list.retain(|word| !taken.split(',').any(|out| out == word));
-            config.insert(name.to_owned(), list.join(","));
+            list.retain(|word| !taken.contains(word.as_str()));
+            config.insert(name.to_owned(), joined(&list)?);
         }
         other => return Err(format!("unknown operation {other} on {name}")),
     }

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Context, LEADER_EPOCH};
 use crate::broker::Core;
 use crate::log::{Isolation, ReadError};
-use crate::memory::MemoryBudget;
+use crate::memory::Paid;
 use crate::sync::lock;
 use crate::topics::Partition;
 use crate::units::Offset;
@@ -24,45 +24,23 @@ use crate::units::Offset;
 const MAX_RESPONSE_BYTES: usize = 16 << 20;
 /// Longest wait that a client may ask for.
 const MAX_WAIT: Duration = Duration::from_mins(5);
-/// What all responses together may hold. When it is taken, by clients that do not read what they asked
-/// for, a response holds one batch: everybody goes on, more slowly.
+/// What large responses together may hold until their clients have read them. When it is taken, a
+/// response to `Fetch` holds one batch: everybody goes on, more slowly.
 pub(crate) const RESPONSE_BUDGET_BYTES: usize = 256 << 20;
 
-/// Bytes of a response that are paid for until it has been encoded.
-#[derive(Debug)]
-pub(crate) struct Paid {
-    budget: MemoryBudget,
-    bytes: usize,
-}
-
-impl Drop for Paid {
-    fn drop(&mut self) {
-        self.budget.give_back(self.bytes);
-    }
-}
-
-/// Reads what was asked for; waits until there are `min_bytes` of it, something went wrong, or the
+/// Reads what was asked for, and what pays for it until it is written; waits until there are `min_bytes` of it, something went wrong, or the
 /// client's time is up.
 pub(crate) async fn fetch(
     core: &Core,
     request: FetchRequest,
     context: &Context,
-) -> (FetchResponse, Paid) {
+) -> (FetchResponse, Option<Paid>) {
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(MAX_WAIT);
     let deadline = Instant::now() + wait;
     let enough = usize::try_from(request.min_bytes).unwrap_or(0);
     let limit = usize::try_from(request.max_bytes)
         .unwrap_or(0)
         .min(MAX_RESPONSE_BYTES);
-    let paid = if core.responses.try_take(limit) {
-        limit
-    } else {
-        0
-    };
-    let budget = Paid {
-        budget: core.responses.clone(),
-        bytes: paid,
-    };
     let woken = Arc::new(Notify::new());
     loop {
         // Registered before reading, so that nothing appended in between is missed.
@@ -72,12 +50,27 @@ pub(crate) async fn fetch(
             .flatten()
             .map(|partition| partition.wait(&woken))
             .collect();
-        let read = read_all(&request, &partitions, paid, context);
+        // Taken for each reading, so that a client that waits holds nothing.
+        let mut paid = pay(core, limit);
+        let room = paid.as_ref().map_or(0, Paid::bytes);
+        let read = read_all(&request, &partitions, room, context);
+        if let Some(paid) = &mut paid {
+            paid.keep(read.bytes);
+        }
         let done = read.bytes >= enough || read.failed || waiting.is_empty();
-        if done || timeout_at(deadline, woken.notified()).await.is_err() {
-            return (read.response, budget);
+        if done {
+            return (read.response, paid);
+        }
+        drop(paid);
+        if timeout_at(deadline, woken.notified()).await.is_err() {
+            return (read.response, pay(core, read.bytes));
         }
     }
+}
+
+/// Pays for records, or for none of them: then there is room for a first batch only.
+fn pay(core: &Core, bytes: usize) -> Option<Paid> {
+    core.responses.pay(bytes).or_else(|| core.responses.pay(0))
 }
 
 /// The partitions asked for, in the order of the request; nothing where there is none.

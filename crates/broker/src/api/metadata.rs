@@ -1,5 +1,6 @@
 //! `Metadata`: which topics there are and who leads them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use kafka_protocol::error::ResponseError;
@@ -31,9 +32,12 @@ pub(crate) fn metadata(
 ) -> MetadataResponse {
     let (host, port) = context.advertised();
     let may_create = request.allow_auto_topic_creation || context.version < SAYS_CREATION;
+    // Each once, as Kafka does, however often it is named: an answer is as large as what there is.
+    let mut seen = HashSet::new();
     let topics = match request.topics {
         Some(topics) if !topics.is_empty() || context.version >= NONE_MEANS_NONE => topics
             .into_iter()
+            .filter(|asked| seen.insert((asked.name.clone(), asked.topic_id)))
             .map(|asked| one(core, asked, may_create, context))
             .collect(),
         _ => core

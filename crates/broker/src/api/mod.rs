@@ -17,6 +17,7 @@ use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
 
 use crate::broker::Core;
+use crate::memory::Paid;
 use crate::units::Now;
 use crate::wire::{self, WireError};
 
@@ -147,6 +148,21 @@ pub(crate) struct Ends {
     pub(crate) local: SocketAddr,
 }
 
+/// A response as it goes over the wire.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// Its bytes, the length first.
+    pub(crate) bytes: BytesMut,
+    /// What pays for records in it until the client has read it.
+    pub(crate) paid: Option<Paid>,
+}
+
+impl From<BytesMut> for Answer {
+    fn from(bytes: BytesMut) -> Self {
+        Self { bytes, paid: None }
+    }
+}
+
 /// A request on its way to its handler.
 struct Call<'a> {
     key: ApiKey,
@@ -163,7 +179,7 @@ pub(crate) async fn answer(
     frame: Bytes,
     ends: Ends,
     now: Now,
-) -> Result<Option<BytesMut>, RequestError> {
+) -> Result<Option<Answer>, RequestError> {
     let header = wire::header(&frame)?;
     let not_offered = RequestError::NotOffered {
         key: header.api_key,
@@ -178,7 +194,7 @@ pub(crate) async fn answer(
     if !(least..=greatest).contains(&header.version) {
         // The one request that a client sends before it knows the versions.
         if key == ApiKey::ApiVersions {
-            return versions::unsupported(header.correlation_id).map(Some);
+            return versions::unsupported(header.correlation_id).map(Answer::from).map(Some);
         }
         return Err(not_offered);
     }
@@ -207,32 +223,31 @@ macro_rules! handle {
     ($call:ident, async $handler:path) => {{
         let request = $call.decode()?;
         let response = $handler($call.core, request, &$call.context).await;
-        $call.encode(&response).map(Some)
+        $call.encode(&response).map(Answer::from).map(Some)
     }};
     ($call:ident, $handler:path) => {{
         let request = $call.decode()?;
         let response = $handler($call.core, request, &$call.context);
-        $call.encode(&response).map(Some)
+        $call.encode(&response).map(Answer::from).map(Some)
     }};
 }
 
 impl Call<'_> {
-    async fn dispatch(mut self) -> Result<Option<BytesMut>, RequestError> {
+    async fn dispatch(mut self) -> Result<Option<Answer>, RequestError> {
         let call = &mut self;
         match call.key {
             ApiKey::Produce => {
                 let request = call.decode()?;
                 match produce::produce(call.core, request, &call.context).await {
-                    Some(response) => call.encode(&response).map(Some),
+                    Some(response) => call.encode(&response).map(Answer::from).map(Some),
                     None => Ok(None),
                 }
             }
             ApiKey::Fetch => {
                 let request = call.decode()?;
-                let (response, budget) = fetch::fetch(call.core, request, &call.context).await;
-                let answer = call.encode(&response).map(Some);
-                drop(budget);
-                answer
+                let (response, paid) = fetch::fetch(call.core, request, &call.context).await;
+                let bytes = call.encode(&response)?;
+                Ok(Some(Answer { bytes, paid }))
             }
             ApiKey::ListOffsets => handle!(call, list_offsets::list_offsets),
             ApiKey::Metadata => handle!(call, metadata::metadata),

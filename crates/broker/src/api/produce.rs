@@ -1,6 +1,5 @@
 //! `Produce`: batches into partitions.
 
-use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
@@ -55,7 +54,7 @@ pub(crate) async fn produce(
                     core,
                     &topic.name,
                     data.index,
-                    records,
+                    &records,
                     transactional_id,
                     context,
                 )
@@ -77,7 +76,7 @@ fn append(
     core: &Core,
     topic: &str,
     partition: i32,
-    records: Bytes,
+    records: &[u8],
     transactional_id: Option<&str>,
     context: &Context,
 ) -> Result<Placed, Refused> {
@@ -86,7 +85,7 @@ fn append(
         .partition(topic, partition)
         .ok_or(ResponseError::UnknownTopicOrPartition)?;
     // While the transactions are locked none can end, so no batch lands behind its transaction's marker.
-    let transactions = match log::transactional_producer(&records) {
+    let transactions = match log::transactional_producer(records) {
         None => None,
         Some(producer) => {
             let transactions = lock(&core.transactions);

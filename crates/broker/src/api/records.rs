@@ -1,5 +1,7 @@
 //! Requests about a partition's records other than reading and writing them.
 
+use std::collections::HashSet;
+
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::delete_records_response::{
     DeleteRecordsPartitionResult, DeleteRecordsTopicResult,
@@ -70,6 +72,8 @@ pub(crate) fn describe_producers(
     request: DescribeProducersRequest,
     _context: &Context,
 ) -> DescribeProducersResponse {
+    // Each once, however often it is named: an answer is as large as what there is.
+    let mut seen = HashSet::new();
     let topics = request
         .topics
         .into_iter()
@@ -77,6 +81,7 @@ pub(crate) fn describe_producers(
             let partitions = topic
                 .partition_indexes
                 .iter()
+                .filter(|number| seen.insert((topic.name.clone(), **number)))
                 .map(|number| producers(core, &topic.name, *number))
                 .collect();
             TopicResponse::default()

@@ -29,6 +29,7 @@ const LEADER_EPOCH_AT: usize = 12;
 /// Where the checksum is.
 const CRC_AT: usize = 17;
 /// Where the highest timestamp is.
+const ATTRIBUTES_AT: usize = 21;
 const MAX_TIMESTAMP_AT: usize = 35;
 /// The one leader of every partition never changes.
 const LEADER_EPOCH: i32 = 0;
@@ -131,6 +132,41 @@ impl Header {
     pub(super) fn last_sequence(&self) -> i32 {
         let sum = i64::from(self.base_sequence) + i64::from(self.last_delta);
         (sum % (i64::from(i32::MAX) + 1)) as i32
+    }
+
+    /// Whether all of its records have the time at which it was appended.
+    pub(super) fn is_stamped(&self) -> bool {
+        self.attributes & LOG_APPEND_TIME_BIT != 0
+    }
+
+    /// The same batch with the time of appending for all of its records.
+    pub(super) fn stamped(self, now: Timestamp) -> Self {
+        Self {
+            attributes: self.attributes | LOG_APPEND_TIME_BIT,
+            max_timestamp: now,
+            ..self
+        }
+    }
+
+    /// The same batch, if its timestamps are not too far from now. Those of compressed records are
+    /// taken at the batch's word.
+    pub(super) fn within(
+        self,
+        now: Timestamp,
+        behind_ms: i64,
+        ahead_ms: i64,
+    ) -> Result<Self, AppendError> {
+        let earliest = self.base_timestamp.min(self.max_timestamp);
+        let dated = earliest != NO_TIMESTAMP;
+        if dated && now.0.saturating_sub(earliest.0) > behind_ms {
+            return Err(AppendError::TooFarBehind {
+                limit_ms: behind_ms,
+            });
+        }
+        if self.max_timestamp.0.saturating_sub(now.0) > ahead_ms {
+            return Err(AppendError::TooFarAhead { limit_ms: ahead_ms });
+        }
+        Ok(self)
     }
 
     /// Whether it belongs to a transaction.
@@ -267,13 +303,17 @@ fn check_records(header: Header, bytes: &[u8]) -> Result<Header, AppendError> {
 /// What a record has that has no timestamp.
 pub(super) const NO_TIMESTAMP: Timestamp = Timestamp(-1);
 
-/// Writes the broker's part into a client's batch: its place, the leader epoch, and the highest
-/// timestamp where the client had it wrong, which changes the checksum.
+/// Writes the broker's part into a client's batch: its place, the leader epoch, and timestamps where the
+/// broker's differ, which changes the checksum.
 pub(super) fn place(batch: &mut [u8], header: &Header) {
     overwrite(batch, 0, &header.base.0.to_be_bytes());
     overwrite(batch, LEADER_EPOCH_AT, &LEADER_EPOCH.to_be_bytes());
+    let attributes = header.attributes.to_be_bytes();
     let max_timestamp = header.max_timestamp.0.to_be_bytes();
-    if batch.get(MAX_TIMESTAMP_AT..MAX_TIMESTAMP_AT + 8) != Some(max_timestamp.as_slice()) {
+    if batch.get(ATTRIBUTES_AT..ATTRIBUTES_AT + 2) != Some(attributes.as_slice())
+        || batch.get(MAX_TIMESTAMP_AT..MAX_TIMESTAMP_AT + 8) != Some(max_timestamp.as_slice())
+    {
+        overwrite(batch, ATTRIBUTES_AT, &attributes);
         overwrite(batch, MAX_TIMESTAMP_AT, &max_timestamp);
         seal(batch);
     }

@@ -90,6 +90,18 @@ pub(crate) enum AppendError {
     /// Only the broker sets the time of appending.
     #[error("the batch claims timestamps of the kind LogAppendTime")]
     TimestampType,
+    /// `message.timestamp.before.max.ms`.
+    #[error("a timestamp is more than {limit_ms} ms in the past")]
+    TooFarBehind {
+        /// How far is allowed.
+        limit_ms: i64,
+    },
+    /// `message.timestamp.after.max.ms`.
+    #[error("a timestamp is more than {limit_ms} ms in the future")]
+    TooFarAhead {
+        /// How far is allowed.
+        limit_ms: i64,
+    },
     /// A codec that Kafka does not have.
     #[error("compression codec {0} is unknown")]
     Codec(u8),
@@ -147,7 +159,9 @@ impl AppendError {
         match self {
             Self::Corrupt(_) => ResponseError::CorruptMessage,
             Self::Invalid(_) => ResponseError::InvalidRecord,
-            Self::TimestampType => ResponseError::InvalidTimestamp,
+            Self::TimestampType | Self::TooFarBehind { .. } | Self::TooFarAhead { .. } => {
+                ResponseError::InvalidTimestamp
+            }
             Self::Codec(_) => ResponseError::UnsupportedCompressionType,
             Self::TooLarge { .. } => ResponseError::MessageTooLarge,
             Self::LargerThanSegment { .. } => ResponseError::RecordListTooLarge,

@@ -82,6 +82,30 @@ pub(crate) struct LogLimits {
     pub(crate) segment_bytes: u64,
     /// Bytes of the largest batch that is taken.
     pub(crate) max_message_bytes: usize,
+    /// Which timestamps records get.
+    pub(crate) timestamps: TimestampRule,
+}
+
+/// Which timestamps records get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TimestampRule {
+    /// The producer's, if they are not further from now than so many milliseconds.
+    Producer {
+        /// Into the past.
+        behind_ms: i64,
+        /// Into the future.
+        ahead_ms: i64,
+    },
+    /// The time at which the broker appends a batch, for all of its records.
+    Append,
+}
+
+impl TimestampRule {
+    /// Kafka's, unless the topic says otherwise: any past, at most an hour ahead.
+    pub(crate) const DEFAULT: Self = Self::Producer {
+        behind_ms: i64::MAX,
+        ahead_ms: 3_600_000,
+    };
 }
 
 impl LogLimits {
@@ -100,8 +124,8 @@ pub(crate) struct Appended {
     pub(crate) base: Offset,
     /// Offset of its last record.
     pub(crate) last: Offset,
-    /// What to answer as its append time, if anything: as in Kafka, a batch that was in the log already
-    /// is answered with its highest timestamp.
+    /// What to answer as its append time, if anything: the broker's timestamp where the topic asks for
+    /// it; and as in Kafka, a batch that was in the log already is answered with its highest timestamp.
     pub(crate) log_append_time: Option<Timestamp>,
 }
 
@@ -183,6 +207,13 @@ impl PartitionLog {
                 });
             }
         };
+        let header = match self.limits.timestamps {
+            TimestampRule::Append => header.stamped(now.wall),
+            TimestampRule::Producer {
+                behind_ms,
+                ahead_ms,
+            } => header.within(now.wall, behind_ms, ahead_ms)?,
+        };
         let header = header.at(self.end());
         // A copy of its own: the request's frame, which is larger, must not live as long as the batch.
         let mut placed = batch.to_vec();
@@ -192,7 +223,7 @@ impl PartitionLog {
         Ok(Appended {
             base: header.base,
             last: header.last(),
-            log_append_time: None,
+            log_append_time: header.is_stamped().then_some(header.max_timestamp),
         })
     }
 

@@ -24,6 +24,8 @@ pub(super) struct Record {
 pub(super) struct Records<'a> {
     rest: &'a [u8],
     base_timestamp: Timestamp,
+    /// The broker's, where that counts.
+    stamp: Option<Timestamp>,
 }
 
 impl<'a> Records<'a> {
@@ -32,6 +34,7 @@ impl<'a> Records<'a> {
         Self {
             rest: batch.get(HEADER_BYTES..).unwrap_or_default(),
             base_timestamp: header.base_timestamp,
+            stamp: header.is_stamped().then_some(header.max_timestamp),
         }
     }
 
@@ -53,9 +56,10 @@ impl<'a> Records<'a> {
             take(&mut record, key)?;
             skip_nullable(&mut record)?;
         }
+        let own = Timestamp(self.base_timestamp.0.checked_add(timestamp_delta)?);
         record.is_empty().then_some(Record {
             delta,
-            timestamp: Timestamp(self.base_timestamp.0.checked_add(timestamp_delta)?),
+            timestamp: self.stamp.unwrap_or(own),
         })
     }
 }
@@ -79,7 +83,8 @@ impl Iterator for Records<'_> {
 ///
 /// A compressed batch is not opened. Its base offset stands for the record sought, which is never later
 /// than right; the timestamp that goes with it is the first record's where that is late enough, and
-/// otherwise the one asked for, the least that the record sought can have.
+/// otherwise the one asked for, the least that the record sought can have. Records that the broker has
+/// stamped all have the same.
 pub(super) fn first_at(
     batch: &[u8],
     timestamp: Timestamp,
@@ -87,8 +92,13 @@ pub(super) fn first_at(
 ) -> Option<(Offset, Timestamp)> {
     let header = Header::read(batch)?;
     if !header.is_plain() {
+        let first = if header.is_stamped() {
+            header.max_timestamp
+        } else {
+            header.base_timestamp.max(timestamp)
+        };
         return (header.max_timestamp >= timestamp && header.last() >= from)
-            .then(|| (header.base.max(from), header.base_timestamp.max(timestamp)));
+            .then(|| (header.base.max(from), first));
     }
     placed(&header, batch).find(|(offset, at)| *offset >= from && *at >= timestamp)
 }
@@ -98,9 +108,10 @@ pub(super) fn first_at(
 pub(super) fn latest(batch: &[u8], from: Offset) -> Option<(Offset, Timestamp)> {
     let header = Header::read(batch)?;
     if !header.is_plain() {
+        let all_have_it = header.is_stamped();
         let first_has_it = header.base_timestamp == header.max_timestamp && header.base >= from;
-        let offset = if first_has_it {
-            header.base
+        let offset = if all_have_it || first_has_it {
+            header.base.max(from)
         } else {
             header.last()
         };

@@ -48,7 +48,6 @@ impl ReadAt for [u8] {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scanned {
     pub(super) header: Header,
-    pub(super) position: u64,
     /// How the transaction ends, if it is a marker.
     pub(super) outcome: Option<Outcome>,
 }
@@ -109,11 +108,7 @@ impl<'a, R: ReadAt + ?Sized> Scanner<'a, R> {
         } else {
             None
         };
-        Ok(Found::Batch(Scanned {
-            header,
-            position,
-            outcome,
-        }))
+        Ok(Found::Batch(Scanned { header, outcome }))
     }
 
     /// The header at `position`, as it is; nothing if the file ends within it.

@@ -21,6 +21,10 @@ const LIMITS: LogLimits = LogLimits {
     retention_bytes: -1,
     segment_bytes: 1 << 20,
     max_message_bytes: 1 << 20,
+    timestamps: TimestampRule::Producer {
+        behind_ms: i64::MAX,
+        ahead_ms: i64::MAX,
+    },
 };
 
 /// A batch to be made. Its records have no keys, and their values say where they are.

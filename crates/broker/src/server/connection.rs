@@ -11,9 +11,9 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::timeout;
 
 use super::now;
-use crate::api::{self, Ends, RequestError};
+use crate::api::{self, Answer, Ends, RequestError};
 use crate::broker::Core;
-use crate::memory::MemoryBudget;
+use crate::memory::{MemoryBudget, Paid};
 
 /// Largest request, as Kafka's `socket.request.max.bytes`.
 const MAX_FRAME: usize = 100 << 20;
@@ -39,6 +39,8 @@ pub(crate) enum ConnectionError {
     CutShort,
     #[error("nothing moved for {} s", STALL.as_secs())]
     Stalled,
+    #[error("clients that do not read their answers hold all the memory for large ones")]
+    Crowded,
     #[error(transparent)]
     Request(#[from] RequestError),
 }
@@ -64,11 +66,23 @@ pub(crate) async fn serve(
     let mut frames = Frames::new(reader, core.requests.clone());
     while let Some(frame) = frames.next().await? {
         if let Some(answer) = api::answer(core, frame, ends, now()).await? {
-            write(&mut writer, answer.freeze()).await?;
+            let paid = pay(core, &answer)?;
+            write(&mut writer, answer.bytes.freeze()).await?;
+            drop((paid, answer.paid));
         }
         frames.answered();
     }
     Ok(())
+}
+
+/// Pays for a large answer that nobody has paid for. A client that asks for one while clients that do
+/// not read hold all there is has to come again.
+fn pay(core: &Core, answer: &Answer) -> Result<Option<Paid>, ConnectionError> {
+    if answer.paid.is_some() || answer.bytes.len() <= FREE_BYTES {
+        return Ok(None);
+    }
+    let paid = core.responses.pay(answer.bytes.len());
+    paid.map(Some).ok_or(ConnectionError::Crowded)
 }
 
 async fn write(writer: &mut WriteHalf<'_>, mut answer: Bytes) -> Result<(), ConnectionError> {

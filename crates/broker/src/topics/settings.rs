@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::log::LogLimits;
+use crate::log::{LogLimits, TimestampRule};
 
 /// How a value is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,11 +80,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Kind::Number(1),
     ),
     setting("max.message.bytes", "1048588", Kind::Number(0)),
-    setting(
-        "message.timestamp.after.max.ms",
-        "9223372036854775807",
-        Kind::Number(0),
-    ),
+    setting("message.timestamp.after.max.ms", "3600000", Kind::Number(0)),
     setting(
         "message.timestamp.before.max.ms",
         "9223372036854775807",
@@ -142,10 +138,6 @@ pub(crate) fn check(name: &str, value: &str) -> Result<(), String> {
             invalid(&format!("must be one of {}", words.join(", ")))
         }
         Kind::Word(_) if value.contains(',') => invalid("must be one word"),
-        // Readers would see other timestamps than they were promised.
-        _ if name == "message.timestamp.type" && value != "CreateTime" => {
-            invalid("this broker keeps the producer's timestamps")
-        }
         // Transparent to readers, but the sizes somebody asked for would not be there.
         _ if name == "compression.type" && value != "producer" => {
             invalid("this broker stores batches as producers compress them")
@@ -184,6 +176,14 @@ pub(crate) fn limits(config: &BTreeMap<String, String>) -> LogLimits {
         retention_bytes: retention("retention.bytes"),
         segment_bytes: unsigned(number(config, "segment.bytes")),
         max_message_bytes: unsigned(number(config, "max.message.bytes")) as usize,
+        timestamps: if value(config, "message.timestamp.type") == "LogAppendTime" {
+            TimestampRule::Append
+        } else {
+            TimestampRule::Producer {
+                behind_ms: number(config, "message.timestamp.before.max.ms"),
+                ahead_ms: number(config, "message.timestamp.after.max.ms"),
+            }
+        },
     }
 }
 
@@ -205,7 +205,7 @@ mod tests {
             ("retention.ms", "-2"),
             ("cleanup.policy", "delete,shred"),
             ("preallocate", "yes"),
-            ("message.timestamp.type", "LogAppendTime"),
+            ("message.timestamp.type", "SomeTime"),
             ("compression.type", "gzip"),
             ("compression.type", "producer,gzip"),
             ("min.cleanable.dirty.ratio", "2"),

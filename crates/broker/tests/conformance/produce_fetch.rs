@@ -85,7 +85,12 @@ fn records_come_back_as_they_went_in() {
 #[test]
 fn each_partition_keeps_the_order_in_which_it_was_written() {
     let topic = topic("order", 4);
-    let producer = producer(&[("linger.ms", "1"), ("batch.num.messages", "37")]);
+    let settings = [
+        ("enable.idempotence", "true"),
+        ("linger.ms", "1"),
+        ("batch.num.messages", "37"),
+    ];
+    let producer = producer(&settings);
     for number in 0..4_000 {
         send(&producer, &topic, number % 4, &number.to_string());
     }

@@ -17,6 +17,8 @@ use rdkafka::producer::{
 };
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 
+use crate::wire::Wire;
+
 /// Longest wait for something that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -123,7 +125,11 @@ pub(crate) fn topic(prefix: &str, partitions: i32) -> String {
 /// Makes a topic with a name of its own and these properties.
 pub(crate) fn topic_with(prefix: &str, partitions: i32, properties: &[(&str, &str)]) -> String {
     let name = unique(prefix);
+    // Records stamped long ago must not go while a test looks at them.
     let mut new = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+    if properties.iter().all(|(name, _)| *name != "retention.ms") {
+        new = new.set("retention.ms", "-1");
+    }
     for (property, value) in properties {
         new = new.set(property, value);
     }
@@ -133,11 +139,15 @@ pub(crate) fn topic_with(prefix: &str, partitions: i32, properties: &[(&str, &st
     name
 }
 
-/// Waits until clients see so many partitions with a leader. What a controller has decided reaches
-/// Kafka's brokers a moment later.
+/// Waits until clients see so many partitions and the broker leads them. What Kafka's controller has
+/// decided reaches its brokers a moment later, and their logs another moment later.
 pub(crate) fn wait_for_partitions(topic: &str, partitions: usize) {
     eventually("the topic's partitions", || {
         (partition_count(topic)? == partitions).then_some(())
+    });
+    let mut wire = Wire::connect();
+    eventually("the topic's leader", || {
+        wire.leads(topic, partitions as i32).then_some(())
     });
 }
 

@@ -324,7 +324,7 @@ fn producers_that_vanish_again_and_again_leave_whole_transactions_only() {
 /// The last value of a partition.
 const END: &str = "end";
 
-/// Transactions of which every fourth is left open by a producer that goes away, and every fifth is
+/// Transactions of which every eighth is left open by a producer that goes away, and every fifth is
 /// aborted. Returns what was committed.
 fn write_and_vanish(topic: &str, id: &str, rounds: usize, partitions: i32) -> BTreeSet<String> {
     let mut expected = BTreeSet::new();
@@ -338,10 +338,12 @@ fn write_and_vanish(topic: &str, id: &str, rounds: usize, partitions: i32) -> BT
         }
         match round {
             // Some of it is at the broker, some is not.
-            _ if round % 4 == 0 => {
-                if round % 8 == 0 {
+            _ if round % 8 == 0 => {
+                if round % 16 == 0 {
                     flush(&producer);
                 }
+                // Its last breath takes a while; its successor does not wait for it.
+                std::thread::spawn(move || drop(producer));
                 continue;
             }
             _ if round % 5 == 0 => {

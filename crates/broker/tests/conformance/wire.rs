@@ -6,11 +6,12 @@ use std::net::TcpStream;
 use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{
-    BrokerId, FetchRequest, GroupId, InitProducerIdRequest, ProduceRequest, ProducerId,
-    RequestHeader, ResponseHeader, TopicName, TransactionalId,
+    BrokerId, FetchRequest, GroupId, InitProducerIdRequest, ListOffsetsRequest, ProduceRequest,
+    ProducerId, RequestHeader, ResponseHeader, TopicName, TransactionalId,
 };
 use kafka_protocol::protocol::{
     Decodable, HeaderVersion, Request, StrBytes, encode_request_header_into_buffer,
@@ -28,7 +29,6 @@ pub(crate) mod errors {
     pub(crate) const OFFSET_OUT_OF_RANGE: i16 = 1;
     pub(crate) const CORRUPT_MESSAGE: i16 = 2;
     pub(crate) const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
-    pub(crate) const NOT_LEADER_OR_FOLLOWER: i16 = 6;
     pub(crate) const ILLEGAL_GENERATION: i16 = 22;
     pub(crate) const INCONSISTENT_GROUP_PROTOCOL: i16 = 23;
     pub(crate) const UNKNOWN_MEMBER_ID: i16 = 25;
@@ -53,6 +53,7 @@ pub(crate) mod errors {
 const PRODUCE: i16 = 9;
 const FETCH: i16 = 12;
 const INIT_PRODUCER_ID: i16 = 4;
+const LIST_OFFSETS: i16 = 7;
 
 /// Isolation levels of a fetch.
 pub(crate) const READ_UNCOMMITTED: i8 = 0;
@@ -179,12 +180,9 @@ impl Wire {
     ) -> PartitionProduceResponse {
         let request = produce_request(topic, partition, batch, -1)
             .with_transactional_id(id.map(transactional_id));
-        eventually("the leader", || {
-            let mut answer = self.call(&request, PRODUCE);
-            let mut topic = answer.responses.pop().expect("the topic's answer");
-            let found = topic.partition_responses.pop().expect("the partition's");
-            led(found.error_code).then_some(found)
-        })
+        let mut answer = self.call(&request, PRODUCE);
+        let mut topic = answer.responses.pop().expect("the topic's answer");
+        topic.partition_responses.pop().expect("the partition's")
     }
 
     /// Sends a batch for partition 0 with `acks=all` and does not wait for the answer.
@@ -205,22 +203,33 @@ impl Wire {
         self.send(&produce_request(topic, 0, batch, 0), PRODUCE);
     }
 
+    /// Whether the broker answers for all partitions of a topic.
+    pub(crate) fn leads(&mut self, topic: &str, partitions: i32) -> bool {
+        let asked = (0..partitions).map(|partition| {
+            ListOffsetsPartition::default()
+                .with_partition_index(partition)
+                .with_current_leader_epoch(-1)
+                .with_timestamp(-1)
+        });
+        let topic = ListOffsetsTopic::default()
+            .with_name(topic_name(topic))
+            .with_partitions(asked.collect());
+        let request = ListOffsetsRequest::default()
+            .with_replica_id(BrokerId(-1))
+            .with_topics(vec![topic]);
+        let answer = self.call(&request, LIST_OFFSETS);
+        let mut answers = answer.topics.iter().flat_map(|topic| &topic.partitions);
+        answers.all(|partition| partition.error_code == errors::NONE)
+    }
+
     /// Fetches from one partition.
     pub(crate) fn fetch(&mut self, fetch: &Fetch<'_>) -> PartitionData {
-        eventually("the leader", || {
-            let mut answer = self.call(&fetch.request(), FETCH);
-            assert_eq!(answer.error_code, errors::NONE);
-            // A fetch without a session names every partition it was asked for.
-            let mut topic = answer.responses.pop().expect("the topic's answer");
-            let found = topic.partitions.pop().expect("the partition's");
-            led(found.error_code).then_some(found)
-        })
+        let mut answer = self.call(&fetch.request(), FETCH);
+        assert_eq!(answer.error_code, errors::NONE);
+        // A fetch without a session names every partition it was asked for.
+        let mut topic = answer.responses.pop().expect("the topic's answer");
+        topic.partitions.pop().expect("the partition's")
     }
-}
-
-/// Whether the broker leads the partition. Kafka tells of new topics a moment before it does.
-fn led(error: i16) -> bool {
-    error != errors::NOT_LEADER_OR_FOLLOWER
 }
 
 fn produce_request(topic: &str, partition: i32, batch: Bytes, acks: i16) -> ProduceRequest {

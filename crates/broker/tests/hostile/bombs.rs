@@ -56,7 +56,7 @@ fn requests_about_the_same_thing_many_times_are_answered_in_bounds() {
     site.stands(256);
 }
 
-/// Gives the group `t` offsets of so many partitions.
+/// Gives the group `wide` offsets of so many partitions.
 fn commit_offsets(site: &Site, partitions: i32) {
     let partitions = (0..partitions)
         .map(|number| {
@@ -67,7 +67,7 @@ fn commit_offsets(site: &Site, partitions: i32) {
         })
         .collect();
     let commit = OffsetCommitRequest::default()
-        .with_group_id(GroupId(StrBytes::from_static_str("t")))
+        .with_group_id(GroupId(StrBytes::from_static_str("wide")))
         .with_generation_id_or_member_epoch(-1)
         .with_topics(vec![
             OffsetCommitRequestTopic::default()
@@ -103,6 +103,26 @@ fn more_partitions_than_fit_are_refused() {
         assert_eq!(grown.results[0].error_code, INVALID_PARTITIONS, "{count}");
     }
     site.stands(16);
+}
+
+#[test]
+fn as_many_topics_as_there_may_be_are_made_and_shown_in_bounds() {
+    let site = Site::new();
+    let topics = (0..60_000)
+        .map(|number| {
+            CreatableTopic::default()
+                .with_name(topic(&format!("topic-{number}")))
+                .with_num_partitions(1)
+                .with_replication_factor(1)
+        })
+        .collect();
+    let create = CreateTopicsRequest::default()
+        .with_topics(topics)
+        .with_timeout_ms(1_000);
+    let made = site.client().call(&create, 5).expect("it is answered");
+    let refused = made.topics.iter().filter(|made| made.error_code != 0);
+    assert!(refused.count() >= 10_000, "there is a limit");
+    site.stands(512);
 }
 
 #[test]

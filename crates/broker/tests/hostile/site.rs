@@ -19,8 +19,10 @@ use super::client::Client;
 const ROLE: &str = "FLOODMARK_HOSTILE_BROKER";
 /// Stands before the address that the broker says.
 const LISTENING: &str = "listening on ";
-/// Longest wait of a new client for its first answers, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Longest wait of a client for its first answers while others only occupy the broker.
+pub(super) const PROMPT: Duration = Duration::from_secs(2);
+/// Longest wait right after requests that give it much to do.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A broker under attack.
 #[derive(Debug)]

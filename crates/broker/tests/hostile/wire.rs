@@ -73,8 +73,8 @@ impl Offered {
                 2,
                 3,
                 1_000,
-                i32::MAX as i64,
-                i32::MIN as i64,
+                0x7fff_ffff,
+                -0x8000_0000,
                 i64::MAX,
                 i64::MIN,
             ],
@@ -83,13 +83,14 @@ impl Offered {
         self.make(seed, whims).0
     }
 
-    /// For each array of the request, a request with so many elements in it, all about the topic
-    /// `t`, its partition 0 and the group `t`.
+    /// For each array of the request, a request with so many elements in it, all about the topic or
+    /// group `wide` and the partition 0.
     pub(super) fn large(self, elements: usize) -> Vec<Vec<u8>> {
         let mut whims = Whims {
             least: Some(1),
-            words: &["t"],
-            numbers: &[0],
+            words: &["wide"],
+            // A topic is a resource of type 2.
+            numbers: &[0, 2],
             ..Whims::default()
         };
         let (_, arrays) = self.make(0, whims);

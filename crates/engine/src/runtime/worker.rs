@@ -103,6 +103,8 @@ impl Worker {
                 {
                     return Ok(Err(Gone));
                 }
+                // What was handed over is no longer here to be counted.
+                self.publish();
                 self.wait_for_resume()
             }
             Command::Assign(source, positions) => {

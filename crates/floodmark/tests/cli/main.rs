@@ -1,8 +1,11 @@
 //! The command line as its users see it: standard output, standard error, exit code.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod broker;
 mod check;
+mod demo;
 mod generate;
+mod process;
 
 use std::path::Path;
 use std::process::Command;

@@ -203,3 +203,48 @@ fn a_write_that_fails_leaves_the_log_as_it_was_and_usable() {
     let (log, recovered) = PartitionLog::open(dir.path(), LIMITS, Fsync::OnRoll).unwrap();
     assert_eq!((log.end(), recovered.bytes_cut), (Offset(2), 0));
 }
+
+#[test]
+fn a_topic_may_give_all_records_of_a_batch_the_time_of_appending() {
+    let limits = LogLimits {
+        timestamps: TimestampRule::Append,
+        ..LIMITS
+    };
+    on_both(limits, |mut log| {
+        for codec in [0, 4] {
+            let batch = plain(3).with_attributes(codec);
+            let at = log.end();
+            let appended = log.append(&batch.bytes(), now(5_000 + at.0)).unwrap();
+            let stamp = Timestamp(5_000 + at.0);
+            assert_eq!(appended.log_append_time, Some(stamp));
+            let found = |time| log.offset_for_time(Timestamp(time)).unwrap();
+            assert_eq!(found(stamp.0), Some((at, stamp)));
+            assert_eq!(found(stamp.0 + 1), None);
+            assert_eq!(log.offset_of_max_timestamp().unwrap(), Some((at, stamp)));
+        }
+    });
+}
+
+#[test]
+fn timestamps_too_far_from_now_are_refused() {
+    let limits = LogLimits {
+        timestamps: TimestampRule::Producer {
+            behind_ms: 100,
+            ahead_ms: 10,
+        },
+        ..LIMITS
+    };
+    on_both(limits, |mut log| {
+        for (timestamps, taken) in [
+            (&[900, 1_010][..], true),
+            (&[1_000, 1_011][..], false),
+            (&[899, 1_000][..], false),
+            (&[-1, -1][..], true),
+        ] {
+            let appended = log.append(&plain(2).at(timestamps).bytes(), now(1_000));
+            let code = appended.map_err(|error| error.code()).err();
+            let expected = (!taken).then_some(ResponseError::InvalidTimestamp);
+            assert_eq!(code, expected, "{timestamps:?}");
+        }
+    });
+}

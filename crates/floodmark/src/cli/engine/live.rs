@@ -84,9 +84,9 @@ impl Live {
     /// Says something that scrolls by: above the live status, or as a log line where there is none.
     pub(in crate::cli) fn print(&self, text: &str) {
         match &self.bars {
-            // A terminal that does not take text takes no status either.
-            Some(bars) => drop(bars.println(text)),
-            None => tracing::info!("{}", text.trim()),
+            // Past the bars, which would fill the lines up with spaces: what is to be copied is not.
+            Some(bars) => bars.suspend(|| eprintln!("{text}")),
+            None => tracing::info!("{text}"),
         }
     }
 
@@ -250,8 +250,8 @@ fn source_lines(name: &str, source: &SourceStatus) -> Vec<String> {
         let at = jiff::Timestamp::from_millisecond(watermark.0);
         let at = at.map_or_else(|_| watermark.0.to_string(), |at| format!("{at:.3}"));
         lines.push(format!(
-            "    watermark {at}, {} behind the clock, {held}",
-            span(behind_seconds(watermark))
+            "    watermark {at}, {} the clock, {held}",
+            against(behind_seconds(watermark))
         ));
     }
     for (output, counts) in &source.ledger.outputs {
@@ -299,6 +299,15 @@ fn clock(seconds: f64) -> String {
     )
 }
 
+fn against(behind_seconds: f64) -> String {
+    let side = if behind_seconds < 0.0 {
+        "ahead of"
+    } else {
+        "behind"
+    };
+    format!("{} {side}", span(behind_seconds.abs()))
+}
+
 fn span(seconds: f64) -> String {
     match seconds.abs() {
         s if s < 120.0 => format!("{seconds:.1} s"),
@@ -318,6 +327,12 @@ mod tests {
         assert_eq!(human(999), "999");
         assert_eq!(human(1_000), "1,000");
         assert_eq!(human(1_234_567), "1,234,567");
+    }
+
+    #[test]
+    fn a_watermark_is_behind_the_clock_or_ahead_of_it() {
+        assert_eq!(against(10.04), "10.0 s behind");
+        assert_eq!(against(-48.5), "48.5 s ahead of");
     }
 
     #[test]
