@@ -28,7 +28,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// The broker of all tests: the one the environment names, else one in this process.
 enum Cluster {
     Named(String),
-    Embedded { broker: Broker, address: String },
+    Embedded { address: String, _running: Broker },
 }
 
 fn cluster() -> &'static Cluster {
@@ -38,7 +38,10 @@ fn cluster() -> &'static Cluster {
         Err(_) => {
             let broker = Broker::builder().start().expect("the broker starts");
             let address = broker.address().to_string();
-            Cluster::Embedded { broker, address }
+            Cluster::Embedded {
+                address,
+                _running: broker,
+            }
         }
     })
 }
@@ -47,7 +50,7 @@ fn cluster() -> &'static Cluster {
 pub(crate) fn brokers() -> &'static str {
     match cluster() {
         Cluster::Named(brokers) => brokers,
-        Cluster::Embedded { broker: _, address } => address,
+        Cluster::Embedded { address, .. } => address,
     }
 }
 
