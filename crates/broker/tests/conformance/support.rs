@@ -33,7 +33,7 @@ enum Cluster {
 
 fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER.get_or_init(|| match std::env::var("KAFKA_BROKERS") {
+    CLUSTER.get_or_init(|| match std::env::var("FLOODMARK_TEST_KAFKA") {
         Ok(brokers) => Cluster::Named(brokers),
         Err(_) => {
             let broker = Broker::builder().start().expect("the broker starts");
@@ -59,7 +59,7 @@ pub(crate) fn is_embedded() -> bool {
     let embedded = matches!(cluster(), Cluster::Embedded { .. });
     if !embedded {
         println!(
-            "skipped: needs the broker's process or directory, KAFKA_BROKERS names another one"
+            "skipped: needs the broker's process or directory, FLOODMARK_TEST_KAFKA names another one"
         );
     }
     embedded
