@@ -54,7 +54,7 @@ fn main() {
         (0..waiting).for_each(|_| check_produced(client.receive()));
     });
     let home = directory.as_deref().unwrap_or("memory");
-    report(&format!("produced into {home}"), events, measured);
+    report(&format!("produced into {home}"), events, &measured);
 
     let mut fetched = 0;
     let measured = measure(|| {
@@ -69,7 +69,7 @@ fn main() {
         }
     });
     assert_eq!(fetched as f64, events, "every event is fetched");
-    report(&format!("fetched from {home}"), events, measured);
+    report(&format!("fetched from {home}"), events, &measured);
 }
 
 struct Measured {
@@ -82,11 +82,11 @@ fn measure(work: impl FnOnce()) -> Measured {
     work();
     Measured {
         elapsed: started.elapsed(),
-        cpu: broker_cpu() - cpu,
+        cpu: broker_cpu().saturating_sub(cpu),
     }
 }
 
-fn report(what: &str, events: f64, measured: Measured) {
+fn report(what: &str, events: f64, measured: &Measured) {
     println!(
         "{what}: {events} events in {:.2} s, {:.2} million/s; the broker took {:.2} CPU s: {:.0} ns an event, {:.2} million/s on one core",
         measured.elapsed.as_secs_f64(),

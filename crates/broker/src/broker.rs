@@ -290,13 +290,13 @@ impl Broker {
         Builder::default()
     }
 
-    pub(crate) fn start(builder: Builder) -> Result<Self, StartError> {
+    pub(crate) fn start(builder: &Builder) -> Result<Self, StartError> {
         let listener = listen(&builder.listen)?;
         let address = listener.local_addr().map_err(|source| StartError::Listen {
             address: builder.listen.clone(),
             source,
         })?;
-        let (core, lock) = open(&builder)?;
+        let (core, lock) = open(builder)?;
         let core = Arc::new(core);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)

@@ -84,6 +84,6 @@ impl Builder {
 
     /// Starts the broker on threads of its own. When this returns it accepts connections.
     pub fn start(self) -> Result<Broker, StartError> {
-        Broker::start(self)
+        Broker::start(&self)
     }
 }

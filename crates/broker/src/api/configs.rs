@@ -218,11 +218,11 @@ pub(crate) fn alter_configs(
                     Ok(())
                 },
             );
-            let (code, message) = outcome(altered);
+            let (error, message) = outcome(altered);
             AlterConfigsResourceResponse::default()
                 .with_resource_type(resource.resource_type)
                 .with_resource_name(resource.resource_name)
-                .with_error_code(code)
+                .with_error_code(error)
                 .with_error_message(message)
         })
         .collect();
@@ -251,11 +251,11 @@ pub(crate) fn incremental_alter_configs(
                         .try_for_each(|change| apply(config, change))
                 },
             );
-            let (code, message) = outcome(altered);
+            let (error, message) = outcome(altered);
             IncrementalResponse::default()
                 .with_resource_type(resource.resource_type)
                 .with_resource_name(resource.resource_name)
-                .with_error_code(code)
+                .with_error_code(error)
                 .with_error_message(message)
         })
         .collect();
@@ -295,7 +295,10 @@ fn outcome(altered: Result<(), Refused>) -> (i16, Option<StrBytes>) {
 fn joined(list: &[String]) -> Result<String, String> {
     let value = list.join(",");
     if value.len() > MAX_LIST {
-        return Err(format!("a list of {} bytes, {MAX_LIST} are possible", value.len()));
+        return Err(format!(
+            "a list of {} bytes, {MAX_LIST} are possible",
+            value.len()
+        ));
     }
     Ok(value)
 }

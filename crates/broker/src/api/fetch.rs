@@ -202,8 +202,8 @@ fn read(
                 high_watermark: end.0,
                 start: start.0,
             },
-            other => {
-                tracing::error!(error = %other, "cannot read a partition");
+            error @ ReadError::Storage(_) => {
+                tracing::error!(%error, "cannot read a partition");
                 ResponseError::KafkaStorageError.into()
             }
         })?;

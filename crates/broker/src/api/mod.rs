@@ -194,7 +194,9 @@ pub(crate) async fn answer(
     if !(least..=greatest).contains(&header.version) {
         // The one request that a client sends before it knows the versions.
         if key == ApiKey::ApiVersions {
-            return versions::unsupported(header.correlation_id).map(Answer::from).map(Some);
+            return versions::unsupported(header.correlation_id)
+                .map(Answer::from)
+                .map(Some);
         }
         return Err(not_offered);
     }
@@ -238,7 +240,7 @@ impl Call<'_> {
         match call.key {
             ApiKey::Produce => {
                 let request = call.decode()?;
-                match produce::produce(call.core, request, &call.context).await {
+                match produce::produce(call.core, request, &call.context) {
                     Some(response) => call.encode(&response).map(Answer::from).map(Some),
                     None => Ok(None),
                 }

@@ -37,7 +37,7 @@ struct Placed {
 }
 
 /// Appends each partition's batch; nothing is answered to a producer with `acks=0`.
-pub(crate) async fn produce(
+pub(crate) fn produce(
     core: &Core,
     request: ProduceRequest,
     context: &Context,
@@ -99,7 +99,7 @@ fn append(
         }
     };
     let mut log = lock(&found.log);
-    let appended = log.append(&records, context.now).map_err(|error| Refused {
+    let appended = log.append(records, context.now).map_err(|error| Refused {
         code: error.code(),
         reason: error.to_string(),
     })?;

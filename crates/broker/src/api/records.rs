@@ -95,8 +95,8 @@ pub(crate) fn describe_producers(
 fn producers(core: &Core, topic: &str, number: i32) -> PartitionResponse {
     let response = PartitionResponse::default().with_partition_index(number);
     let Some(partition) = core.topics.partition(topic, number) else {
-        let (code, message) = coded(ResponseError::UnknownTopicOrPartition);
-        return response.with_error_code(code).with_error_message(message);
+        let (error, message) = coded(ResponseError::UnknownTopicOrPartition);
+        return response.with_error_code(error).with_error_message(message);
     };
     let log = lock(&partition.log);
     let active = log

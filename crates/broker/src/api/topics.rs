@@ -93,7 +93,7 @@ pub(crate) fn create_topics(
                 create(core, &wanted, request.validate_only)
             };
             match made {
-                Ok(made) => describe(result, made, context),
+                Ok(made) => describe(result, &made, context),
                 Err(refused) => result
                     .with_error_code(refused.code.code())
                     .with_error_message(Some(text(refused.reason))),
@@ -178,7 +178,7 @@ fn check_replication(factor: i16) -> Result<(), Refused> {
     }
 }
 
-fn describe(result: CreatableTopicResult, made: Made, context: &Context) -> CreatableTopicResult {
+fn describe(result: CreatableTopicResult, made: &Made, context: &Context) -> CreatableTopicResult {
     let result = if context.version >= 5 {
         let configs = settings::SETTINGS
             .iter()

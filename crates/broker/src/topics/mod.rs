@@ -11,7 +11,7 @@ use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use tokio::sync::Notify;
@@ -168,6 +168,9 @@ pub(crate) enum Home {
 pub(crate) struct Topics {
     home: Home,
     by_name: RwLock<BTreeMap<Arc<str>, Arc<Topic>>>,
+    by_id: RwLock<HashMap<TopicId, Arc<Topic>>>,
+    /// Partitions of all topics.
+    partitions: AtomicUsize,
     /// Held by whoever changes topics.
     changing: Mutex<()>,
 }
@@ -178,6 +181,8 @@ impl Topics {
         Self {
             home,
             by_name: RwLock::default(),
+            by_id: RwLock::default(),
+            partitions: AtomicUsize::new(0),
             changing: Mutex::default(),
         }
     }
@@ -203,7 +208,7 @@ impl Topics {
         }
         for (id, (name, partitions, config)) in &alive {
             let topic = self.open(*id, name, *partitions, (*config).clone())?;
-            write(&self.by_name).insert(Arc::clone(&topic.name), topic);
+            self.insert(&topic);
         }
         if let Home::Directory(root, _) = &self.home {
             remove_strangers(root, |id| alive.contains_key(&id));
@@ -218,10 +223,7 @@ impl Topics {
 
     /// The topic of that id.
     pub(crate) fn get_by_id(&self, id: TopicId) -> Option<Arc<Topic>> {
-        read(&self.by_name)
-            .values()
-            .find(|topic| topic.id == id)
-            .cloned()
+        read(&self.by_id).get(&id).cloned()
     }
 
     /// All topics, by name.
@@ -264,8 +266,15 @@ impl Topics {
             self.remove_files(topic.id);
             return Err(error.into());
         }
-        write(&self.by_name).insert(Arc::clone(&topic.name), Arc::clone(&topic));
+        self.insert(&topic);
         Ok(topic)
+    }
+
+    fn insert(&self, topic: &Arc<Topic>) {
+        let count = topic.partition_count() as usize;
+        self.partitions.fetch_add(count, Ordering::Relaxed);
+        write(&self.by_id).insert(topic.id, Arc::clone(topic));
+        write(&self.by_name).insert(Arc::clone(&topic.name), Arc::clone(topic));
     }
 
     /// Deletes a topic and its records.
@@ -274,6 +283,9 @@ impl Topics {
         let topic = self.get(name).ok_or(TopicError::Unknown)?;
         journal.append(&Entry::TopicDeleted { id: topic.id })?;
         write(&self.by_name).remove(name);
+        write(&self.by_id).remove(&topic.id);
+        let count = topic.partition_count() as usize;
+        self.partitions.fetch_sub(count, Ordering::Relaxed);
         for partition in topic.partitions() {
             partition.wake();
         }
@@ -311,6 +323,7 @@ impl Topics {
             partitions: total,
             config: topic.config(),
         })?;
+        self.partitions.fetch_add(added.len(), Ordering::Relaxed);
         write(&topic.partitions).extend(added);
         Ok(())
     }
@@ -380,11 +393,7 @@ impl Topics {
                 "Number of partitions was set to an invalid value {total}: from 1 to {MAX_PARTITIONS_PER_TOPIC} are possible."
             )));
         }
-        let all: usize = self
-            .all()
-            .iter()
-            .map(|topic| topic.partition_count() as usize)
-            .sum();
+        let all = self.partitions.load(Ordering::Relaxed);
         if all + (total - present) as usize > MAX_PARTITIONS {
             return Err(TopicError::InvalidPartitions(format!(
                 "The broker would have more than {MAX_PARTITIONS} partitions."

@@ -133,10 +133,10 @@ fn whoever_waits_for_a_partition_is_woken_and_then_forgotten() {
         .build()
         .unwrap();
     let woken = |waiter: &Arc<Notify>| {
-        let waited = async {
+        let listening = async {
             tokio::time::timeout(std::time::Duration::from_millis(20), waiter.notified()).await
         };
-        runtime.block_on(waited).is_ok()
+        runtime.block_on(listening).is_ok()
     };
     assert!(woken(&waiter));
     drop(waiting);

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! cargo test -p floodmark-broker --test conformance                              # the embedded broker
-//! KAFKA_BROKERS=127.0.0.1:9092 cargo test -p floodmark-broker --test conformance # a cluster
+//! FLOODMARK_TEST_KAFKA=127.0.0.1:9092 cargo test -p floodmark-broker --test conformance # a cluster
 //! ```
 //!
 //! The cluster must be a single node that does not create topics by itself and that makes topics of 3

@@ -28,19 +28,19 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// The broker of all tests: the one the environment names, else one in this process.
 enum Cluster {
     Named(String),
-    Embedded { address: String, _running: Broker },
+    Embedded { _broker: Broker, address: String },
 }
 
 fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER.get_or_init(|| match std::env::var("KAFKA_BROKERS") {
+    CLUSTER.get_or_init(|| match std::env::var("FLOODMARK_TEST_KAFKA") {
         Ok(brokers) => Cluster::Named(brokers),
         Err(_) => {
             let broker = Broker::builder().start().expect("the broker starts");
             let address = broker.address().to_string();
             Cluster::Embedded {
+                _broker: broker,
                 address,
-                _running: broker,
             }
         }
     })
@@ -59,7 +59,7 @@ pub(crate) fn is_embedded() -> bool {
     let embedded = matches!(cluster(), Cluster::Embedded { .. });
     if !embedded {
         println!(
-            "skipped: needs the broker's process or directory, KAFKA_BROKERS names another one"
+            "skipped: needs the broker's process or directory, FLOODMARK_TEST_KAFKA names another one"
         );
     }
     embedded

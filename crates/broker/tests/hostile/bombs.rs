@@ -106,6 +106,26 @@ fn more_partitions_than_fit_are_refused() {
 }
 
 #[test]
+fn as_many_topics_as_there_may_be_are_made_and_shown_in_bounds() {
+    let site = Site::new();
+    let topics = (0..60_000)
+        .map(|number| {
+            CreatableTopic::default()
+                .with_name(topic(&format!("topic-{number}")))
+                .with_num_partitions(1)
+                .with_replication_factor(1)
+        })
+        .collect();
+    let create = CreateTopicsRequest::default()
+        .with_topics(topics)
+        .with_timeout_ms(1_000);
+    let made = site.client().call(&create, 5).expect("it is answered");
+    let refused = made.topics.iter().filter(|made| made.error_code != 0);
+    assert!(refused.count() >= 10_000, "there is a limit");
+    site.stands(512);
+}
+
+#[test]
 fn long_lists_in_configurations_keep_no_thread() {
     let site = Site::new();
     let words: Vec<_> = (0..6_000).map(|number| number.to_string()).collect();

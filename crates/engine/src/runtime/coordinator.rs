@@ -210,7 +210,11 @@ impl Coordinator {
         self.assign_owners();
         let mut ticked = Duration::ZERO;
         while self.phase != Phase::Finished {
-            let wait = if self.has_unsent() { UNSENT_RETRY } else { TICK };
+            let wait = if self.has_unsent() {
+                UNSENT_RETRY
+            } else {
+                TICK
+            };
             match self.inbox.recv_timeout(wait) {
                 Ok(message) => self.hear(message)?,
                 Err(RecvTimeoutError::Timeout) => {}

@@ -134,9 +134,9 @@ fn run_on(
         directory: directory.path(),
         pipeline: &planned.pipeline,
     };
-    introduce(&live, &places);
     let now_ms = jiff::Timestamp::now().as_millisecond();
     let flow = Flow::new(args.rate, args.devices, &position, now_ms);
+    introduce(&live, &places, &flow);
     let name = planned.pipeline.name.clone();
     let window_ms = pipeline::longest_window_ms(&planned.plan);
     let traffic = Traffic::start(flow, position, &address, &topic)?;
@@ -158,7 +158,7 @@ fn run_on(
     Ok(())
 }
 
-fn introduce(live: &Live, places: &Places<'_>) {
+fn introduce(live: &Live, places: &Places<'_>, flow: &Flow) {
     if live.is_live() {
         live.print(&places.for_terminal());
         return;
@@ -168,6 +168,9 @@ fn introduce(live: &Live, places: &Places<'_>) {
         directory = %places.directory.display(),
         "demo: broker, generator and pipeline in one process, for trying, not for production"
     );
+    if let Some(beginning) = words::beginning(flow) {
+        tracing::info!("{beginning}, catches up and then follows the clock");
+    }
     for (shows, command) in places.commands() {
         tracing::info!(command, "{shows}");
     }

@@ -77,7 +77,7 @@ fn a_second_instance_fences_the_first() {
     std::thread::scope(|scope| {
         let first = scope.spawn(|| rig.run(RunOptions::default(), &stop, None));
         while rig.alerts.rows().is_empty() {
-            std::thread::park_timeout(std::time::Duration::from_millis(1));
+            std::thread::park_timeout(Duration::from_millis(1));
         }
         let second = rig.run(caught_up(), &StopSignal::new(), None);
         second.expect("the newer instance runs");

@@ -32,7 +32,7 @@ const MAX_INTERVAL: Duration = Duration::from_millis(400);
 /// once in this time.
 const RESERVE_MS: i64 = 1_000;
 /// Event time that is no further behind the clock is said to follow it.
-const FOLLOWS: Duration = Duration::from_secs(1);
+pub(super) const FOLLOWS: Duration = Duration::from_secs(1);
 /// Seed of the first demo in a directory; each further one takes the next.
 const SEED: u64 = 42;
 

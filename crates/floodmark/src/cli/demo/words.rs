@@ -7,8 +7,11 @@ use std::time::Duration;
 use floodmark_pipeline::Pipeline;
 
 use super::pipeline::{output_topics, parquet_directories};
-use super::traffic::{Flow, Progress};
+use super::traffic::{FOLLOWS, Flow, Progress};
 use crate::cli::engine::live::human;
+
+/// Event time further behind than this, once it has caught up, does not follow the clock.
+const CANNOT_FOLLOW: Duration = Duration::from_secs(5);
 
 /// Where things are.
 pub(super) struct Places<'a> {
@@ -87,23 +90,29 @@ impl Places<'_> {
     }
 }
 
+/// Where event time begins, if that is not now.
+pub(super) fn beginning(flow: &Flow) -> Option<String> {
+    let lead = flow.lead();
+    (lead >= FOLLOWS).then(|| format!("event time began {} in the past", minutes(lead)))
+}
+
 /// Where the events are, in a line.
 pub(super) fn events(flow: &Flow, progress: Progress) -> String {
-    let sent = human(progress.events);
+    let sent = format!("generator: {} events sent", human(progress.events));
     let rate = rate(flow.per_second());
-    if progress.follows && progress.behind < Duration::from_secs(5) {
-        return format!("generator: {sent} events sent, event time follows the clock at {rate}/s");
-    }
     let behind = minutes(progress.behind);
-    if progress.follows {
-        return format!(
-            "generator: {sent} events sent, {behind} behind the clock: it cannot keep {rate}/s"
-        );
+    match beginning(flow) {
+        Some(began) if !progress.follows => {
+            format!("{sent}; {began} and catches up, {behind} to go")
+        }
+        _ if progress.behind >= CANNOT_FOLLOW => {
+            format!(
+                "{sent}; event time is {behind} behind the clock, which {rate}/s are too many for"
+            )
+        }
+        Some(began) => format!("{sent}; {began} and now follows the clock at {rate}/s"),
+        None => format!("{sent}; event time follows the clock at {rate}/s"),
     }
-    format!(
-        "generator: {sent} events sent; event time began {} back and catches up, {behind} to go",
-        minutes(flow.lead())
-    )
 }
 
 fn rate(per_second: f64) -> String {
