@@ -16,8 +16,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
-use super::topics::Refused;
-use super::{Context, NODE_ID, text};
+use super::{Context, NODE_ID, Refused, text};
 use crate::broker::Core;
 use crate::topics::{TopicError, settings};
 

@@ -347,6 +347,27 @@ fn text(value: impl Into<String>) -> StrBytes {
     StrBytes::from_string(value.into())
 }
 
+/// A refusal: the code that clients act on, and words for whoever reads their log.
+struct Refused {
+    code: ResponseError,
+    reason: String,
+}
+
+impl Refused {
+    fn new(code: ResponseError, reason: impl Into<String>) -> Self {
+        Self {
+            code,
+            reason: reason.into(),
+        }
+    }
+}
+
+impl From<ResponseError> for Refused {
+    fn from(code: ResponseError) -> Self {
+        Self::new(code, code.to_string())
+    }
+}
+
 /// An error's code and its own message, for responses that carry both.
 fn coded(error: ResponseError) -> (i16, Option<StrBytes>) {
     (error.code(), Some(text(error.to_string())))

@@ -4,7 +4,7 @@ use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 
-use super::{Context, text};
+use super::{Context, Refused, text};
 use crate::broker::Core;
 use crate::log::{self, Appended};
 use crate::sync::lock;
@@ -14,21 +14,6 @@ use crate::units::{Offset, TopicPartition};
 const MESSAGES: i16 = 8;
 /// First version that shows where the log begins.
 const LOG_START: i16 = 5;
-
-/// A refusal: the code that clients act on, and words for whoever reads their log.
-struct Refused {
-    code: ResponseError,
-    reason: String,
-}
-
-impl From<ResponseError> for Refused {
-    fn from(code: ResponseError) -> Self {
-        Self {
-            code,
-            reason: code.to_string(),
-        }
-    }
-}
 
 /// Where a batch went, and where its log begins.
 struct Placed {

@@ -17,7 +17,7 @@ use kafka_protocol::messages::{
 use uuid::Uuid;
 
 use super::configs::source;
-use super::{Context, NODE_ID, keeper, text};
+use super::{Context, NODE_ID, Refused, keeper, text};
 use crate::broker::Core;
 use crate::sync::lock;
 use crate::topics::{TopicError, settings};
@@ -40,25 +40,12 @@ pub(crate) fn code(error: &TopicError) -> ResponseError {
     }
 }
 
-/// A refusal: the code that clients act on, and words for people.
-pub(crate) struct Refused {
-    pub(crate) code: ResponseError,
-    pub(crate) reason: String,
-}
-
 impl From<TopicError> for Refused {
     fn from(error: TopicError) -> Self {
         Self {
             code: code(&error),
             reason: error.to_string(),
         }
-    }
-}
-
-fn refused(code: ResponseError, reason: impl Into<String>) -> Refused {
-    Refused {
-        code,
-        reason: reason.into(),
     }
 }
 
@@ -85,7 +72,7 @@ pub(crate) fn create_topics(
                 .with_num_partitions(-1)
                 .with_replication_factor(-1);
             let made = if twice.contains(&name) {
-                Err(refused(
+                Err(Refused::new(
                     ResponseError::InvalidRequest,
                     "Duplicate topic name.",
                 ))
@@ -127,7 +114,7 @@ fn create(core: &Core, wanted: &CreatableTopic, validate_only: bool) -> Result<M
         numbers.sort_unstable();
         let complete = numbers.iter().copied().eq(0..numbers.len() as i32);
         if !complete || !wanted.assignments.iter().all(|a| here(&a.broker_ids)) {
-            return Err(refused(
+            return Err(Refused::new(
                 ResponseError::InvalidReplicaAssignment,
                 "partitions must be numbered from 0 and be assigned to node 1, the only one",
             ));
@@ -137,7 +124,7 @@ fn create(core: &Core, wanted: &CreatableTopic, validate_only: bool) -> Result<M
     let mut config = BTreeMap::new();
     for entry in &wanted.configs {
         let value = entry.value.as_ref().ok_or_else(|| {
-            refused(
+            Refused::new(
                 ResponseError::InvalidConfig,
                 format!("Null value not supported for topic configs: {}", entry.name),
             )
@@ -165,11 +152,11 @@ fn create(core: &Core, wanted: &CreatableTopic, validate_only: bool) -> Result<M
 fn check_replication(factor: i16) -> Result<(), Refused> {
     match factor {
         -1 | 1 => Ok(()),
-        ..=0 => Err(refused(
+        ..=0 => Err(Refused::new(
             ResponseError::InvalidReplicationFactor,
             "Replication factor must be larger than 0.",
         )),
-        more => Err(refused(
+        more => Err(Refused::new(
             ResponseError::InvalidReplicationFactor,
             format!(
                 "Unable to replicate the partition {more} time(s): The target replication factor of {more} cannot be reached because only 1 broker(s) are registered."
@@ -235,7 +222,7 @@ pub(crate) fn delete_topics(
             };
             let deleted = match name {
                 Some(name) => delete(core, &name),
-                None if by_id => Err(refused(
+                None if by_id => Err(Refused::new(
                     ResponseError::UnknownTopicId,
                     "This server does not host this topic ID.",
                 )),
@@ -259,7 +246,7 @@ fn delete(core: &Core, name: &str) -> Result<TopicId, Refused> {
     // Offsets first: if the end comes in between, offsets of a topic that was about to go are gone.
     lock(&core.groups)
         .forget_topic(name, &mut keeper(core))
-        .map_err(|error| refused(ResponseError::KafkaStorageError, error.to_string()))?;
+        .map_err(|error| Refused::new(ResponseError::KafkaStorageError, error.to_string()))?;
     Ok(core.topics.delete(name, &core.journal)?)
 }
 

@@ -11,10 +11,8 @@ use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
-
-use tokio::sync::Notify;
 
 use crate::config::Fsync;
 use crate::journal::{Entry, Journal, JournalError};
@@ -23,9 +21,12 @@ use crate::memory::MemoryBudget;
 use crate::sync::{lock, read, write};
 use crate::units::{Now, TopicId};
 
+mod partition;
 pub(crate) mod settings;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use partition::Partition;
 
 /// Partitions that a topic may have at most.
 pub(crate) const MAX_PARTITIONS_PER_TOPIC: i32 = 10_000;
@@ -103,54 +104,6 @@ impl Topic {
             partitions: self.partition_count(),
             config: self.config(),
         }
-    }
-}
-
-/// A partition: its log, and who waits for it to grow.
-#[derive(Debug)]
-pub(crate) struct Partition {
-    /// The log.
-    pub(crate) log: Mutex<PartitionLog>,
-    waiters: Mutex<HashMap<u64, Arc<Notify>>>,
-}
-
-impl Partition {
-    fn new(log: PartitionLog) -> Arc<Self> {
-        Arc::new(Self {
-            log: Mutex::new(log),
-            waiters: Mutex::default(),
-        })
-    }
-
-    /// Wakes everybody who waits for more to read.
-    pub(crate) fn wake(&self) {
-        for waiter in lock(&self.waiters).values() {
-            waiter.notify_one();
-        }
-    }
-
-    /// From now on and until the guard is dropped, `waiter` is woken when there is more to read.
-    pub(crate) fn wait(self: &Arc<Self>, waiter: &Arc<Notify>) -> Waiting {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let ticket = NEXT.fetch_add(1, Ordering::Relaxed);
-        lock(&self.waiters).insert(ticket, Arc::clone(waiter));
-        Waiting {
-            partition: Arc::clone(self),
-            ticket,
-        }
-    }
-}
-
-/// Somebody waits for a partition until this is dropped.
-#[derive(Debug)]
-pub(crate) struct Waiting {
-    partition: Arc<Partition>,
-    ticket: u64,
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        lock(&self.partition.waiters).remove(&self.ticket);
     }
 }
 

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use tokio::sync::Notify;
+
 use super::*;
 use crate::units::Offset;
 
