@@ -96,10 +96,10 @@ class Job:
         self.command(*self.generate_args(*args, "--report", report))
         return json.loads(report.read_text())
 
-    def start(self, *args):
+    def start(self, *args, env=None):
         """`floodmark run` in the background; its report is read by `Run.report`."""
         self.reports += 1
-        return Run(self, self.folder / f"report-{self.reports}.json", args)
+        return Run(self, self.folder / f"report-{self.reports}.json", args, env)
 
     def run_until_caught_up(self, timeout=600):
         run = self.start("--until-caught-up", "--close-windows")
@@ -135,8 +135,8 @@ class Job:
     def read_dead_letters(self):
         return list(self.topics.read(self.dead, headers=True))
 
-    def verify(self, report, undecided=frozenset()):
-        """Every promise of the main job against the topic itself; returns the model."""
+    def findings(self, report, undecided=frozenset(), every_reader=True):
+        """Every promise of the main job against the topic itself: the model, and what is wrong."""
         dead = self.read_dead_letters()
         refused = frozenset(map(checks.origin, dead)) if undecided else frozenset()
         model = self.model(undecided, refused)
@@ -145,9 +145,15 @@ class Job:
         problems += checks.check_alerts(model, self.read_alerts())
         problems += checks.check_dead_letters(model, dead, self.source)
         problems += checks.check_report(model, report)
-        problems += readers.check_readers(self.store, self.curated)
+        if every_reader:
+            problems += readers.check_readers(self.store, self.curated)
         for topic in (self.alerts, self.dead):
             problems += [f"{topic}: a transaction hangs in {p}: {at}" for p, at in self.topics.dangling(topic).items()]
+        return model, problems
+
+    def verify(self, report, undecided=frozenset()):
+        """Nothing may be wrong; returns the model."""
+        model, problems = self.findings(report, undecided)
         assert not problems, f"{self.name} on {self.store.name}:\n" + "\n".join(problems)
         return model
 
@@ -155,13 +161,13 @@ class Job:
 class Run:
     """A running `floodmark run`."""
 
-    def __init__(self, job, report, args):
+    def __init__(self, job, report, args, env=None):
         self.path = report
         self.log = report.with_suffix(".log")
         with open(self.log, "w") as log:
             self.process = subprocess.Popen(
                 [binary(), "run", str(job.file), "--report", str(report), *args],
-                env=job.env,
+                env=job.env | (env or {}),
                 cwd=job.folder,
                 stdout=log,
                 stderr=log,

@@ -162,7 +162,7 @@ impl CheckpointStore {
     /// Whether a later epoch has a manifest. An instance that slept long enough finds its epoch
     /// free again, its successor's manifest of it having been deleted as old; the successor's
     /// newest one is always there.
-    async fn is_overtaken(&self, epoch: Epoch) -> Result<bool, StorageError> {
+    pub async fn is_overtaken(&self, epoch: Epoch) -> Result<bool, CheckpointError> {
         Ok(self
             .manifests()
             .await?

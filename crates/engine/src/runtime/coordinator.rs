@@ -2,9 +2,10 @@
 //!
 //! One loop hears what workers, sinks and the store say and looks every few milliseconds at what is
 //! due. [`firing`] is its part about event time, [`checkpointing`] and [`freeze`] that about
-//! checkpoints.
+//! checkpoints, [`fenced`] that about losing them to another instance.
 
 mod checkpointing;
+mod fenced;
 mod firing;
 mod freeze;
 
@@ -26,7 +27,6 @@ use super::status::{Phase, Status, StatusBoard};
 use super::{RunOptions, StopSignal};
 use crate::checkpoint::{CheckpointStore, ChunkRef, Manifest, StateFile};
 use crate::clock::Clock;
-use crate::sink::SinkError;
 use crate::units::{Epoch, Generation, OutputId, Partition};
 use crate::watermark::{Watermark, WatermarkTracker};
 use crate::window::OpenWindows;
@@ -88,6 +88,7 @@ pub fn run(
         inbox: running.inbox,
         to_self: running.to_coordinator,
         started: now,
+        first_records: None,
         phase: Phase::Running,
         resume_when_sent: false,
         draining_since: None,
@@ -156,6 +157,8 @@ pub(super) struct Coordinator {
     inbox: Receiver<Message>,
     to_self: SyncSender<Message>,
     pub(super) started: Duration,
+    /// When the first records had been processed.
+    pub(super) first_records: Option<Duration>,
     pub(super) phase: Phase,
     /// Workers stand at a barrier until every sink's queue holds its `pre_commit`.
     resume_when_sent: bool,
@@ -283,6 +286,7 @@ impl Coordinator {
             .iter()
             .map(|worker| lock(&worker.view).clone())
             .collect();
+        self.note_first_records(&views, now);
         if self.phase == Phase::Running {
             self.read_new_partitions(now);
             self.advance_watermarks(&views, now);
@@ -310,6 +314,16 @@ impl Coordinator {
                 Ok(())
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Says once how long it took until records were processed: that is when a recovery is over.
+    fn note_first_records(&mut self, views: &[WorkerView], now: Duration) {
+        let mut lanes = views.iter().flat_map(|view| view.lanes.values());
+        if self.first_records.is_none() && lanes.any(|lane| lane.ledger.read > 0) {
+            self.first_records = Some(now);
+            let (generation, after) = (self.checkpoint.generation.0, now);
+            tracing::info!(generation, ?after, "first records processed");
         }
     }
 
@@ -368,35 +382,6 @@ impl Coordinator {
                 order(&self.workers[least], command);
             }
         }
-    }
-
-    /// Tells a sink that another instance has fenced from one whose server has given up on its
-    /// transaction: taking over always begins with the checkpoint.
-    fn blame(&mut self, error: EngineError) -> EngineError {
-        let EngineError::Sink {
-            sink,
-            source: SinkError::Fenced { attempted },
-        } = error
-        else {
-            return error;
-        };
-        let ours = self.checkpoint.generation;
-        let newest = self
-            .checkpoint
-            .store
-            .as_mut()
-            .map(|store| self.tokio.block_on(store.newest()));
-        let source = match newest {
-            Some(Ok(Some(newest))) if newest.generation == ours => SinkError::Failed {
-                attempted,
-                reason:
-                    "the broker has given up on this instance's transaction, which took longer \
-                         than its timeout; no other instance has taken over, a restart goes on"
-                        .to_owned(),
-            },
-            _ => SinkError::Fenced { attempted },
-        };
-        EngineError::Sink { sink, source }
     }
 
     /// Queues a command for a sink, behind those that wait already. The coordinator never waits for

@@ -1,6 +1,6 @@
 //! Why a run ends without having been asked to.
 
-use crate::checkpoint::CheckpointError;
+use crate::checkpoint::{CheckpointError, Manifest};
 use crate::ledger::Imbalance;
 use crate::sink::SinkError;
 use crate::source::SourceError;
@@ -110,6 +110,16 @@ impl EngineError {
                     ..
                 }
         )
+    }
+
+    /// Fenced by the instance that wrote `newest`.
+    pub(super) fn fenced_by(newest: &Manifest) -> Self {
+        Self::Fenced {
+            by: format!(
+                "instance {} (generation {}, checkpoint {})",
+                newest.instance, newest.generation, newest.epoch
+            ),
+        }
     }
 
     #[allow(

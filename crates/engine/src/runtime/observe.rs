@@ -20,6 +20,7 @@ impl Coordinator {
         let mut status = Status {
             phase: self.phase,
             elapsed_seconds: now.saturating_sub(self.started).as_secs_f64(),
+            first_records_seconds: self.first_records.map(|after| after.as_secs_f64()),
             checkpoint: CheckpointStatus {
                 epoch: self.checkpoint.epoch,
                 generation: self.checkpoint.generation,

@@ -146,8 +146,13 @@ pub(super) fn start(mut parts: Parts, until_caught_up: bool) -> Result<Started, 
     let (sources, claimed) = take_over(&mut parts, until_caught_up)?;
     let mut sinks = Vec::new();
     for (slot, name) in slots(&parts.pipeline) {
+        require_ownership(&mut parts, &claimed)?;
         let state = claimed.sinks.get(&name);
-        sinks.push(open_sink(&mut parts, slot, name, &claimed, state)?);
+        let opened = open_sink(&mut parts, slot, name, &claimed, state);
+        if opened.as_ref().is_err_and(EngineError::is_fenced) {
+            require_ownership(&mut parts, &claimed)?;
+        }
+        sinks.push(opened?);
     }
     let open = open_windows(&parts, &claimed)?;
     Ok(Started {
@@ -171,9 +176,12 @@ fn take_over(
         let generation = newest
             .as_ref()
             .map_or(Generation(0), |newest| newest.generation);
-        if *seen.get_or_insert(generation) != generation {
-            break;
+        if let Some(newest) = &newest
+            && *seen.get_or_insert(generation) != generation
+        {
+            return Err(EngineError::fenced_by(newest));
         }
+        seen = Some(generation);
         let found = match decide(newest, &expected(parts)) {
             Decision::Incompatible { differences } => {
                 return Err(EngineError::Incompatible { differences });
@@ -187,16 +195,38 @@ fn take_over(
             sources.push(start_source(parts, id, found, until_caught_up)?);
         }
         if let Some(claimed) = claim(parts, found.as_ref(), &sources)? {
-            if let Some(found) = &found {
-                let generation = claimed.generation.0;
-                tracing::info!(checkpoint = found.epoch.0, generation, "resuming");
+            let (instance, generation) = (&claimed.instance, claimed.generation.0);
+            match &found {
+                Some(found) => {
+                    tracing::info!(checkpoint = found.epoch.0, generation, %instance, "resuming");
+                }
+                None => tracing::info!(generation, %instance, "starting"),
             }
             return Ok((sources, claimed));
         }
     }
     Err(EngineError::Fenced {
-        by: "an instance that started at the same time".to_owned(),
+        by: "an instance that takes checkpoints faster than they can be claimed".to_owned(),
     })
+}
+
+/// Gives way to an instance that has claimed the checkpoint since: opening a sink would fence that
+/// one's producer, and of several that start together none would run on.
+fn require_ownership(parts: &mut Parts, claimed: &Manifest) -> Result<(), EngineError> {
+    let checkpoints = &mut parts.checkpoints;
+    if !parts
+        .tokio
+        .block_on(checkpoints.is_overtaken(claimed.epoch))?
+    {
+        return Ok(());
+    }
+    match parts.tokio.block_on(checkpoints.newest())? {
+        Some(newest) => Err(EngineError::fenced_by(&newest)),
+        None => Err(EngineError::internal(
+            "recovery",
+            "all checkpoints are gone",
+        )),
+    }
 }
 
 fn start_source(

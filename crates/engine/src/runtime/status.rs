@@ -33,6 +33,8 @@ pub struct Status {
     pub phase: Phase,
     /// Seconds since it started.
     pub elapsed_seconds: f64,
+    /// Seconds from connecting until the first records had been processed: how long a recovery took.
+    pub first_records_seconds: Option<f64>,
     /// By source name.
     pub sources: BTreeMap<String, SourceStatus>,
     /// By output name.

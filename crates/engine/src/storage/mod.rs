@@ -63,6 +63,11 @@ const PUT_NEW_BACKOFF: Duration = Duration::from_millis(100);
 /// Bytes at an object's end that tell it from another of the same name and size.
 const TAIL_BYTES: usize = 4096;
 
+/// How often a bucket is looked at for an object that a dead instance's request may be about to
+/// make, and the pause before each look.
+const SETTLE_LOOKS: usize = 10;
+const SETTLE_PAUSE: Duration = Duration::from_millis(200);
+
 /// A place for objects. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
@@ -334,7 +339,7 @@ impl Store {
         match published {
             Ok(()) => Ok(Published::Now),
             // The staged bytes are gone or the name is taken: by us, or there is a loss to report.
-            Err(cause @ (Cause::NotFound | Cause::Exists)) => match self.matches(staged).await? {
+            Err(cause @ (Cause::NotFound | Cause::Exists)) => match self.settled(staged).await? {
                 Found::Same => {
                     if cause == Cause::Exists {
                         self.discard(staged).await?;
@@ -386,6 +391,22 @@ impl Store {
                 .map_err(|cause| cause.during(self.attempted("cleaning", directory))),
             Backend::Object(_) => Ok(0),
         }
+    }
+
+    /// The same when something may still be under way: a request of an instance that has died can
+    /// outlive it for a moment.
+    async fn settled(&self, staged: &Staged) -> Result<Found, StorageError> {
+        let looks = match &self.inner.backend {
+            Backend::Local(_) => 0,
+            Backend::Object(_) => SETTLE_LOOKS,
+        };
+        for _ in 0..looks {
+            match self.matches(staged).await? {
+                Found::Nothing => tokio::time::sleep(SETTLE_PAUSE).await,
+                found => return Ok(found),
+            }
+        }
+        self.matches(staged).await
     }
 
     /// Compares the visible object with what was staged.

@@ -199,10 +199,13 @@ impl ObjectBackend {
 }
 
 /// Sorts an error about an upload's id; the store in memory has no error of its own for an
-/// unknown one, and some servers answer one with 400.
+/// unknown one, and some servers answer one with 400. `InvalidPart` is what `MinIO` says of an
+/// upload that another request is completing, or was completing when its client died: the parts'
+/// entries are gone before the object is there. Either way the object tells.
 fn upload_cause(error: &object_store::Error) -> Cause {
     let text = error.to_string();
-    if text.contains("NoSuchUpload") || text.contains("MultipartUpload not found") {
+    let gone = ["NoSuchUpload", "MultipartUpload not found", "InvalidPart"];
+    if gone.iter().any(|code| text.contains(code)) {
         return Cause::NotFound;
     }
     error::from_object_store(error)

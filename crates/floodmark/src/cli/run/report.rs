@@ -19,6 +19,8 @@ pub(super) struct Report<'a> {
     /// Whether the run ended as it should.
     finished: bool,
     elapsed_seconds: f64,
+    /// From connecting until the first records had been processed.
+    first_records_seconds: Option<f64>,
     cpu_seconds: f64,
     peak_memory_bytes: u64,
     /// The least of the sources' watermarks.
@@ -85,6 +87,7 @@ impl<'a> Report<'a> {
             pipeline,
             finished: status.phase == Phase::Finished,
             elapsed_seconds: elapsed.as_secs_f64(),
+            first_records_seconds: status.first_records_seconds,
             cpu_seconds: usage.cpu.as_secs_f64(),
             peak_memory_bytes: usage.peak_memory_bytes,
             watermark: watermarks.min().flatten().and_then(instant),
