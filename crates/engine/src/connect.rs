@@ -59,7 +59,6 @@ pub fn connect(
     let sinks = Sinks {
         pipeline: Arc::clone(&pipeline),
         plan: Arc::clone(&plan),
-        connectors: connectors.clone(),
         clock: Arc::clone(&clock),
         tokio: tokio.clone(),
     };
@@ -105,7 +104,6 @@ fn connector(
 struct Sinks {
     pipeline: Arc<Pipeline>,
     plan: Arc<Plan>,
-    connectors: Vec<Arc<dyn Connector>>,
     clock: Arc<dyn Clock>,
     tokio: Handle,
 }
@@ -238,8 +236,8 @@ impl Sinks {
         let cursors = wanted
             .sources
             .iter()
-            .map(|id| self.cursor(*id, spec))
-            .collect::<Result<Vec<_>, _>>()?;
+            .map(|id| self.cursor(*id, spec, run))
+            .collect::<Vec<_>>();
         Ok(Box::new(KafkaAheadSink::open(
             target,
             wanted.shape,
@@ -248,7 +246,7 @@ impl Sinks {
     }
 
     /// Where a sink keeps how far it has evaluated a source.
-    fn cursor(&self, id: SourceId, spec: &KafkaSink) -> Result<CursorSource, SinkError> {
+    fn cursor(&self, id: SourceId, spec: &KafkaSink, run: &SinkContext) -> CursorSource {
         let source = &self.pipeline.sources[id.0];
         let place = match &source.kind {
             SourceKind::Kafka(kafka) if kafka.cluster == spec.cluster => {
@@ -256,15 +254,10 @@ impl Sinks {
             }
             _ => CursorPlace::Note(source.name.clone()),
         };
-        let partitions = self.connectors[id.0].partitions();
-        let partitions = partitions.map_err(|error| SinkError::Failed {
-            attempted: format!("looking up the partitions of source '{}'", source.name),
-            reason: error.to_string(),
-        })?;
-        Ok(CursorSource {
+        CursorSource {
             source: id,
             place,
-            partitions: partitions.len(),
-        })
+            renewed: run.renewed.get(&id).cloned().unwrap_or_default(),
+        }
     }
 }

@@ -41,6 +41,9 @@ pub struct SinkContext {
     pub lineage: String,
     /// Its name.
     pub instance: String,
+    /// Partitions that were found made anew, with the name of the instance that found it so (see
+    /// [`PartitionState::renewed_by`]).
+    pub renewed: BTreeMap<SourceId, BTreeMap<Partition, String>>,
 }
 
 /// Opens sinks. Called after the checkpoint was claimed, so that opening may fence predecessors.
@@ -234,6 +237,13 @@ fn start_source(
         .collect();
     let mut positions: BTreeMap<Partition, Offset> =
         connector.resume(&known)?.into_iter().collect();
+    for (partition, state) in &mut restored.partitions {
+        // Retention moves a partition's beginning forward. One that begins before the position has
+        // other records now, and what sinks noted about the old ones must not hide them.
+        if positions.get(partition).is_some_and(|next| *next < state.next) {
+            state.renewed_by = Some(parts.instance.clone());
+        }
+    }
     positions.extend(if state.is_some() {
         connector.start_of_new(&new)?
     } else {
@@ -305,6 +315,7 @@ fn claim(
                     name: source.connector.topic(*partition),
                     next: *next,
                     watermark: None,
+                    renewed_by: None,
                 });
             entry.next = *next;
         }
@@ -335,6 +346,7 @@ fn open_sink(
         generation: claimed.generation,
         lineage: claimed.lineage.clone(),
         instance: parts.instance.clone(),
+        renewed: renewed(parts, claimed),
     };
     let mut sink = parts.sinks.open(slot, &run).map_err(failed)?;
     sink.describe_offsets(&claimed.describe_offsets());
@@ -358,6 +370,19 @@ fn open_sink(
         sink,
         committed,
     })
+}
+
+fn renewed(parts: &Parts, claimed: &Manifest) -> BTreeMap<SourceId, BTreeMap<Partition, String>> {
+    let sources = parts.pipeline.sources.iter().enumerate();
+    let of = |state: &SourceState| {
+        let partitions = state.partitions.iter();
+        partitions
+            .filter_map(|(partition, state)| Some((*partition, state.renewed_by.clone()?)))
+            .collect()
+    };
+    sources
+        .filter_map(|(id, source)| Some((SourceId(id), of(claimed.sources.get(&source.name)?))))
+        .collect()
 }
 
 fn load(

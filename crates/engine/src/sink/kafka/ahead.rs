@@ -1,13 +1,14 @@
 //! The sink that runs ahead of the checkpoint: short transactions that carry the source offsets
 //! their rows came from.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
 use arrow::record_batch::RecordBatch;
 
-use super::cursor::{self, Cursor, SourceCursor};
+use super::cursor::{self, Cursor};
 use super::producer::TransactionalProducer;
 use super::records::{EncodeError, Records};
 use super::{CursorPlace, RecordShape, SinkTarget};
@@ -26,8 +27,16 @@ pub struct CursorSource {
     pub source: SourceId,
     /// Where its cursor is kept.
     pub place: CursorPlace,
-    /// Number of its partitions now. One that comes later has no cursor yet.
-    pub partitions: usize,
+    /// Lineages of partitions that were made anew under the same name: what the cursor said about
+    /// the records before means nothing for those there are now.
+    pub renewed: BTreeMap<Partition, String>,
+}
+
+impl CursorSource {
+    /// The lineage that a mark of `partition` must name to count, in a chain called `lineage`.
+    pub(super) fn lineage_of<'a>(&'a self, partition: Partition, lineage: &'a str) -> &'a str {
+        self.renewed.get(&partition).map_or(lineage, String::as_str)
+    }
 }
 
 /// Sends rows in short transactions. After a restart, rows below the cursor are dropped: they have
@@ -35,7 +44,7 @@ pub struct CursorSource {
 pub struct KafkaAheadSink {
     target: SinkTarget,
     shape: RecordShape,
-    places: Vec<SourceCursor>,
+    places: Vec<CursorSource>,
     producer: TransactionalProducer,
     /// What had been sent before this instance began; rows below are dropped.
     resumed: Cursor,
@@ -57,16 +66,12 @@ impl KafkaAheadSink {
         shape: RecordShape,
         sources: &[CursorSource],
     ) -> Result<Self, SinkError> {
-        let places: Vec<SourceCursor> = sources
-            .iter()
-            .map(|source| SourceCursor {
-                source: source.source,
-                place: source.place.clone(),
-                partitions: source.partitions,
-            })
-            .collect();
-        let (producer, committed) =
-            TransactionalProducer::open(&target, |_| cursor::request(&places, &target.topic))?;
+        let places = sources.to_vec();
+        // The source's partitions are counted once predecessors are fenced: until then one of them
+        // may come upon a new partition and send its rows.
+        let (producer, committed) = TransactionalProducer::open(&target, |partitions| {
+            cursor::request(&places, &target.topic, partitions)
+        })?;
         let resumed = cursor::read(&places, &target.topic, &target.lineage, &committed);
         Ok(Self {
             progress: resumed.clone(),

@@ -34,7 +34,7 @@ impl KafkaEpochSink {
         let (producer, committed) = TransactionalProducer::open(&target, |_| {
             let mut list = rdkafka::TopicPartitionList::new();
             list.add_partition(&topic, 0);
-            list
+            Ok(list)
         })?;
         let stamped = cursor::read_stamp(&target.topic, &target.lineage, &committed);
         Ok(Self {

@@ -68,23 +68,29 @@ enum Next {
 
 impl TransactionalProducer {
     /// Connects, fences older instances, settles their open transaction, and reads the offsets of
-    /// `marks` in the private group as they stand after that.
+    /// `marks` in the private group as they stand after that. `marks` is called after that, too,
+    /// with a way to count a topic's partitions.
     pub(super) fn open(
         target: &SinkTarget,
-        marks: impl FnOnce(usize) -> TopicPartitionList,
+        marks: impl FnOnce(
+            &dyn Fn(&str) -> Result<usize, SinkError>,
+        ) -> Result<TopicPartitionList, SinkError>,
     ) -> Result<(Self, TopicPartitionList), SinkError> {
         let deadline = Instant::now() + CONNECT_TIMEOUT;
         let topics = Topics::new(&target.cluster)?;
-        let Some(partitions) = topics.partitions(&target.topic, deadline)? else {
-            return Err(SinkError::Misconfigured {
+        let count = |topic: &str| {
+            let deadline = Instant::now() + CONNECT_TIMEOUT;
+            let there_are = topics.partitions(topic, deadline)?;
+            there_are.ok_or_else(|| SinkError::Misconfigured {
                 attempted: format!("output '{}'", target.output),
                 reason: format!(
-                    "topic '{}' does not exist on {}",
-                    target.topic, target.cluster.brokers
+                    "topic '{topic}' does not exist on {}",
+                    target.cluster.brokers
                 ),
                 hint: "Create it with `floodmark topics create FILE`".to_owned(),
-            });
+            })
         };
+        count(&target.topic)?;
         let max_record_bytes = topics
             .max_message_bytes(&target.topic, deadline)
             .min(LARGEST_RECORD);
@@ -123,7 +129,7 @@ impl TransactionalProducer {
             "prepare transactions on",
             |timeout| this.producer.init_transactions(timeout),
         )?;
-        let committed = this.read_marks(&marker, &marks(partitions))?;
+        let committed = this.read_marks(&marker, &marks(&count)?)?;
         Ok((this, committed))
     }
 
