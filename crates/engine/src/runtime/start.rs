@@ -240,7 +240,10 @@ fn start_source(
     for (partition, state) in &mut restored.partitions {
         // Retention moves a partition's beginning forward. One that begins before the position has
         // other records now, and what sinks noted about the old ones must not hide them.
-        if positions.get(partition).is_some_and(|next| *next < state.next) {
+        if positions
+            .get(partition)
+            .is_some_and(|next| *next < state.next)
+        {
             state.renewed_by = Some(parts.instance.clone());
         }
     }
@@ -255,7 +258,7 @@ fn start_source(
         answered_at: Some(parts.clock.monotonic()),
         ends: ends.into_iter().collect(),
         partitions: exist,
-        trouble: None,
+        ..Health::default()
     };
     Ok(StartedSource {
         id,
