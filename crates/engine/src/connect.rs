@@ -16,7 +16,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::runtime::{EngineError, Parts, SinkContext, SinkFactory, SinkSlot};
 use crate::sink::console::ConsoleSink;
 use crate::sink::kafka::{
-    CursorPlace, CursorSource, KafkaAheadSink, KafkaEpochSink, RecordShape, SinkTarget,
+    Burial, CursorPlace, CursorSource, KafkaAheadSink, KafkaEpochSink, RecordShape, SinkTarget,
 };
 use crate::sink::parquet::{ParquetOptions, ParquetSink};
 use crate::sink::{Sink, SinkError};
@@ -59,6 +59,7 @@ pub fn connect(
     let sinks = Sinks {
         pipeline: Arc::clone(&pipeline),
         plan: Arc::clone(&plan),
+        connectors: connectors.clone(),
         clock: Arc::clone(&clock),
         tokio: tokio.clone(),
     };
@@ -104,6 +105,7 @@ fn connector(
 struct Sinks {
     pipeline: Arc<Pipeline>,
     plan: Arc<Plan>,
+    connectors: Vec<Arc<dyn Connector>>,
     clock: Arc<dyn Clock>,
     tokio: Handle,
 }
@@ -238,11 +240,25 @@ impl Sinks {
             .iter()
             .map(|id| self.cursor(*id, spec, run))
             .collect::<Vec<_>>();
-        Ok(Box::new(KafkaAheadSink::open(
-            target,
-            wanted.shape,
-            &cursors,
-        )?))
+        let is_output = matches!(wanted.shape, RecordShape::Json { .. });
+        let mut sink = KafkaAheadSink::open(target, wanted.shape, &cursors)?;
+        if is_output && let Some(burial) = self.burial(spec) {
+            sink = sink.with_burial(burial)?;
+        }
+        Ok(Box::new(sink))
+    }
+
+    /// Where rows go that are too large for a topic: one transaction can hold them and their dead
+    /// letters only if both topics are on one cluster.
+    fn burial(&self, spec: &KafkaSink) -> Option<Burial> {
+        let SinkSpec::Kafka(dead) = &self.pipeline.dead_letter.as_ref()?.sink else {
+            return None;
+        };
+        let connectors = self.connectors.clone();
+        (dead.cluster == spec.cluster).then(|| Burial {
+            topic: dead.topic.clone(),
+            origin: Arc::new(move |source, partition| connectors[source.0].topic(partition)),
+        })
     }
 
     /// Where a sink keeps how far it has evaluated a source.

@@ -84,6 +84,7 @@ impl KafkaEpochSink {
             rows: self.records.len() as u64,
             files: 0,
             bytes: self.records.bytes() as u64,
+            refused: 0,
         };
         self.records.clear();
         Ok(committed)
