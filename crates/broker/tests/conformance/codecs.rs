@@ -2,7 +2,9 @@
 
 use kafka_protocol::records::{Compression, RecordBatchDecoder};
 
-use crate::support::{Row, flush, producer, read, read_committed, send, texts, topic, unique};
+use crate::support::{
+    Row, flush, producer, read, read_committed, send, settle, texts, topic, unique,
+};
 use crate::wire::{Fetch, Wire};
 use rdkafka::producer::Producer;
 
@@ -56,7 +58,7 @@ fn codecs_mix_on_one_partition_and_in_transactions() {
             }
             flush(&producer);
             if commit {
-                producer.commit_transaction(patience).expect("committed");
+                settle(&producer).expect("committed");
                 expected.extend(values(prefix));
             } else {
                 producer.abort_transaction(patience).expect("aborted");

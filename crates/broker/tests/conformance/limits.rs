@@ -4,7 +4,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseRecord, Producer};
 
 use crate::support::{
-    PATIENCE, flush, partition_count, producer, read, read_committed, send, texts, topic,
+    PATIENCE, flush, partition_count, producer, read, read_committed, send, settle, texts, topic,
     topic_with, unique, watermarks, write,
 };
 use crate::wire::{ANYONE, Wire, batch};
@@ -122,7 +122,7 @@ fn a_transaction_over_a_hundred_partitions_is_whole() {
         }
         flush(&producer);
         if commit {
-            producer.commit_transaction(PATIENCE).expect("committed");
+            settle(&producer).expect("committed");
         } else {
             producer.abort_transaction(PATIENCE).expect("aborted");
         }

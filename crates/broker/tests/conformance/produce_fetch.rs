@@ -10,8 +10,8 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
 
 use crate::support::{
-    PATIENCE, Row, code, consumer, flush, positions, producer, read, read_from, send, texts, topic,
-    unique, watermarks, write,
+    PATIENCE, Row, code, consumer, eventually, flush, positions, producer, read, read_from, send,
+    texts, topic, unique, watermarks, write,
 };
 use crate::wire::{ANYONE, Fetch, Wire, batch, errors, records};
 
@@ -287,6 +287,32 @@ fn a_position_that_does_not_exist_follows_the_reset_policy() {
     let answer = reader.poll(PATIENCE).expect("an error");
     let error = answer.map(|m| Row::of(&m)).expect_err("an error");
     assert_eq!(code(&error), RDKafkaErrorCode::AutoOffsetReset);
+}
+
+#[test]
+fn a_reader_seeks_back_and_forth() {
+    let topic = topic("seek", 1);
+    write(&topic, 0, &["a", "b", "c", "d"]);
+    let reader = consumer(&unique("seek"), &[]);
+    let start = positions(&topic, &[(0, Offset::Beginning)]);
+    reader.assign(&start).expect("assigned");
+    let next = || {
+        eventually("a record", || match reader.poll(Duration::ZERO)? {
+            Ok(message) => Some(Row::of(&message).text()),
+            Err(KafkaError::PartitionEOF(_)) => None,
+            Err(error) => panic!("{error}"),
+        })
+    };
+    assert_eq!((next(), next()), ("a".to_owned(), "b".to_owned()));
+    for (offset, expected) in [
+        (Offset::Offset(3), "d"),
+        (Offset::Beginning, "a"),
+        (Offset::Offset(2), "c"),
+        (Offset::OffsetTail(1), "d"),
+    ] {
+        reader.seek(&topic, 0, offset, PATIENCE).expect("sought");
+        assert_eq!(next(), expected, "{offset:?}");
+    }
 }
 
 #[test]

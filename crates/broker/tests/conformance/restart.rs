@@ -11,7 +11,7 @@ use rdkafka::producer::Producer;
 use rdkafka::{ClientConfig, Message, Offset};
 
 use crate::support::{
-    PATIENCE, block_on, code, eventually, flush, is_embedded, positions, producer_at, send,
+    PATIENCE, block_on, code, eventually, flush, is_embedded, positions, producer_at, send, settle,
 };
 
 fn start(directory: &Path) -> Broker {
@@ -163,7 +163,7 @@ fn an_open_transaction_survives_a_restart_and_is_decided_after_it() {
         drop(broker);
         broker = start_at(directory.path(), &address);
         if commit {
-            writer.commit_transaction(PATIENCE).expect("committed");
+            settle(&writer).expect("committed");
         } else {
             writer.abort_transaction(PATIENCE).expect("aborted");
         }
@@ -194,7 +194,7 @@ fn a_transaction_that_nobody_ends_is_aborted_by_its_successor_after_a_restart() 
     writer.init_transactions(PATIENCE).expect("initialised");
     writer.begin_transaction().expect("begun");
     send(&writer, "t", 0, "kept");
-    writer.commit_transaction(PATIENCE).expect("committed");
+    settle(&writer).expect("committed");
     assert_eq!(read(&broker, "t"), ["kept"]);
 }
 

@@ -10,7 +10,7 @@ use floodmark_broker::Broker;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Headers, Message};
 use rdkafka::producer::{
     BaseProducer, BaseRecord, DeliveryResult, NoCustomPartitioner, Producer, ProducerContext,
@@ -28,7 +28,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// The broker of all tests: the one the environment names, else one in this process.
 enum Cluster {
     Named(String),
-    Embedded { _broker: Broker, address: String },
+    Embedded { address: String, _running: Broker },
 }
 
 fn cluster() -> &'static Cluster {
@@ -39,8 +39,8 @@ fn cluster() -> &'static Cluster {
             let broker = Broker::builder().start().expect("the broker starts");
             let address = broker.address().to_string();
             Cluster::Embedded {
-                _broker: broker,
                 address,
+                _running: broker,
             }
         }
     })
@@ -232,8 +232,18 @@ pub(crate) fn send(producer: &TestProducer, topic: &str, partition: i32, value: 
 
 /// Waits for all that is queued; returns what became of it.
 pub(crate) fn flush(producer: &TestProducer) -> Vec<Delivery> {
-    producer.flush(PATIENCE).expect("flushed");
+    // The client's own flush looks at its queue every 100 ms, which adds up over a suite.
+    eventually("the acknowledgements", || {
+        producer.poll(Duration::from_millis(1));
+        (producer.in_flight_count() == 0).then_some(())
+    });
     producer.context().take()
+}
+
+/// Waits for all that is queued and commits the transaction.
+pub(crate) fn settle(producer: &TestProducer) -> KafkaResult<()> {
+    flush(producer);
+    producer.commit_transaction(PATIENCE)
 }
 
 /// Writes values to a partition; returns their offsets.
@@ -282,6 +292,8 @@ pub(crate) fn consumer(group: &str, settings: &[(&str, &str)]) -> TestConsumer {
         ("auto.offset.reset", "earliest"),
         ("enable.partition.eof", "true"),
         ("check.crcs", "true"),
+        // A heartbeat is how a member hears that others came or went.
+        ("heartbeat.interval.ms", "200"),
     ]);
     for (name, value) in settings {
         config.set(*name, *value);

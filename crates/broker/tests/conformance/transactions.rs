@@ -10,7 +10,8 @@ use rdkafka::producer::Producer;
 
 use crate::support::{
     PATIENCE, Row, TestConsumer, TestProducer, code, consumer, eventually, flush, positions,
-    producer, read_committed, read_uncommitted, send, texts, topic, unique, watermarks, write,
+    producer, read_committed, read_uncommitted, send, settle, texts, topic, unique, watermarks,
+    write,
 };
 
 /// Makes the producer of a transactional id, ready for its first transaction.
@@ -68,7 +69,7 @@ fn what_is_committed_is_seen_and_what_is_aborted_is_not_on_every_partition() {
             }
         }
         if commit {
-            producer.commit_transaction(PATIENCE).expect("committed");
+            settle(&producer).expect("committed");
         } else {
             // All of it reaches the broker, then it is aborted.
             flush(&producer);
@@ -107,7 +108,7 @@ fn an_open_transaction_holds_back_all_that_comes_after_it() {
     committed.sort();
     assert_eq!(committed, ["before", "elsewhere"]);
 
-    producer.commit_transaction(PATIENCE).expect("committed");
+    settle(&producer).expect("committed");
     wait_until_settled(&topic, 2);
     // The marker takes an offset of its own.
     assert_eq!(stable_end(&topic, 0), 4);
@@ -123,7 +124,7 @@ fn the_oldest_open_transaction_decides_what_is_stable() {
     let other = transactional(&unique("newer"), &[]);
     write_in_transaction(&one, &topic, 0, &["a"]);
     write_in_transaction(&other, &topic, 0, &["b"]);
-    other.commit_transaction(PATIENCE).expect("committed");
+    settle(&other).expect("committed");
     eventually("the newer marker", || {
         (watermarks(&topic, 0).1 == 3).then_some(())
     });
@@ -149,7 +150,7 @@ fn a_reader_that_waits_gets_a_transaction_when_it_is_committed() {
     write_in_transaction(&producer, &topic, 0, &["a"]);
     assert!(reader.poll(Duration::from_millis(300)).is_none());
     let started = Instant::now();
-    producer.commit_transaction(PATIENCE).expect("committed");
+    settle(&producer).expect("committed");
     let message = reader.poll(PATIENCE).expect("in time").expect("a record");
     assert_eq!(Row::of(&message).text(), "a");
     assert!(started.elapsed() < Duration::from_secs(10));
@@ -160,11 +161,11 @@ fn a_transaction_without_records_ends_well() {
     let topic = topic("nothing", 1);
     let producer = transactional(&unique("nothing"), &[]);
     producer.begin_transaction().expect("begun");
-    producer.commit_transaction(PATIENCE).expect("committed");
+    settle(&producer).expect("committed");
     producer.begin_transaction().expect("begun");
     producer.abort_transaction(PATIENCE).expect("aborted");
     write_in_transaction(&producer, &topic, 0, &["a"]);
-    producer.commit_transaction(PATIENCE).expect("committed");
+    settle(&producer).expect("committed");
     wait_until_settled(&topic, 1);
     assert_eq!(texts(&read_committed(&topic)), ["a"]);
 }
@@ -205,14 +206,14 @@ fn offsets_sent_to_a_transaction_take_effect_with_it() {
 
     write_in_transaction(&producer, &output, 0, &["y"]);
     send_offset(2);
-    producer.commit_transaction(PATIENCE).expect("committed");
+    settle(&producer).expect("committed");
     assert_eq!(committed(&reader, &input), Offset::Offset(2));
 
     // Offsets alone make a transaction too, and the last ones sent count.
     producer.begin_transaction().expect("begun");
     send_offset(1);
     send_offset(3);
-    producer.commit_transaction(PATIENCE).expect("committed");
+    settle(&producer).expect("committed");
     assert_eq!(committed(&reader, &input), Offset::Offset(3));
     wait_until_settled(&output, 1);
     assert_eq!(texts(&read_committed(&output)), ["y"]);
@@ -261,9 +262,7 @@ fn a_second_owner_of_an_id_aborts_the_transaction_of_the_first_and_shuts_it_out(
     assert_eq!(read_committed(&topic), []);
 
     send(&first, &topic, 0, "too late");
-    let error = first
-        .commit_transaction(PATIENCE)
-        .expect_err("the first is out");
+    let error = settle(&first).expect_err("the first is out");
     assert!(
         matches!(
             code(&error),
@@ -275,7 +274,7 @@ fn a_second_owner_of_an_id_aborts_the_transaction_of_the_first_and_shuts_it_out(
     assert_eq!(fatal, RDKafkaErrorCode::Fenced);
 
     write_in_transaction(&second, &topic, 0, &["second"]);
-    second.commit_transaction(PATIENCE).expect("committed");
+    settle(&second).expect("committed");
     wait_until_settled(&topic, 1);
     assert_eq!(texts(&read_committed(&topic)), ["second"]);
 }
@@ -288,9 +287,7 @@ fn a_transaction_that_takes_too_long_is_aborted_and_its_producer_shut_out() {
     write(&topic, 0, &["after"]);
     wait_until_settled(&topic, 1);
     assert_eq!(texts(&read_committed(&topic)), ["after"]);
-    let error = producer
-        .commit_transaction(PATIENCE)
-        .expect_err("it is too late");
+    let error = settle(&producer).expect_err("it is too late");
     let KafkaError::Transaction(error) = error else {
         panic!("{error}");
     };
@@ -351,7 +348,7 @@ fn write_and_vanish(topic: &str, id: &str, rounds: usize, partitions: i32) -> BT
                 producer.abort_transaction(PATIENCE).expect("aborted");
             }
             _ => {
-                producer.commit_transaction(PATIENCE).expect("committed");
+                settle(&producer).expect("committed");
                 expected.extend(values);
             }
         }
@@ -394,7 +391,7 @@ fn a_position_that_a_reader_commits_after_a_transaction_holds() {
     let topic = topic("position", 1);
     let producer = transactional(&unique("position"), &[]);
     write_in_transaction(&producer, &topic, 0, &["a", "b"]);
-    producer.commit_transaction(PATIENCE).expect("committed");
+    settle(&producer).expect("committed");
     wait_until_settled(&topic, 1);
     let group = unique("position");
     let settings = [("isolation.level", "read_committed")];

@@ -331,7 +331,7 @@ fn encode(producer: Identity, sequence: i32, transactional: bool, values: &[&str
             timestamp: 1_700_000_000_000,
             key: None,
             value: Some(Bytes::copy_from_slice(value.as_bytes())),
-            headers: kafka_protocol::indexmap::IndexMap::new(),
+            headers: std::iter::empty().collect(),
         })
         .collect();
     let options = RecordEncodeOptions {

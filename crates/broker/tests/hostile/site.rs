@@ -19,8 +19,9 @@ use super::client::Client;
 const ROLE: &str = "FLOODMARK_HOSTILE_BROKER";
 /// Stands before the address that the broker says.
 const LISTENING: &str = "listening on ";
-/// Longest wait of a client for its first answers while others only occupy the broker.
-pub(super) const PROMPT: Duration = Duration::from_secs(2);
+/// A client that has to wait for another one waits for the broker's patience with clients that stand
+/// still, which is 30 s. Whoever is answered within this has waited for the machine at most.
+pub(super) const PROMPT: Duration = Duration::from_secs(15);
 /// Longest wait right after requests that give it much to do.
 const PATIENCE: Duration = Duration::from_secs(5);
 

@@ -225,3 +225,78 @@ fn reserve(position: &mut Position, flow: &Flow, standing: &Standing<'_>) -> any
     }
     position.set(needed_ms + RESERVE_MS)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::cli::demo::directory::Directory;
+
+    const NOW_MS: i64 = 1_755_434_096_789;
+    const MINUTE_MS: i64 = 60_000;
+
+    /// A flow in a directory where event time has come so far before now.
+    fn after(stood_ms: Option<i64>, rate: Rate, dir: &Path) -> Flow {
+        let (_directory, mut position) = Directory::open(dir).unwrap();
+        if let Some(stood_ms) = stood_ms {
+            position.set(NOW_MS + stood_ms).unwrap();
+        }
+        Flow::new(rate, 20, &position, NOW_MS)
+    }
+
+    #[test]
+    fn event_time_begins_in_the_past_and_goes_on_where_it_stopped() {
+        for (stood_ms, begins_ms) in [
+            (None, -5 * MINUTE_MS),
+            (Some(-60 * MINUTE_MS), -5 * MINUTE_MS),
+            (Some(-2 * MINUTE_MS), -2 * MINUTE_MS),
+            (Some(30_000), 30_000),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let flow = after(stood_ms, Rate::PerSecond(50.0), dir.path());
+            assert_eq!(flow.config_start_ms - NOW_MS, begins_ms, "{stood_ms:?}");
+            // Nothing is owed where event time is ahead of the clock.
+            let lead = Duration::from_millis(u64::try_from(-begins_ms).unwrap_or(0));
+            assert_eq!(flow.lead(), lead, "{stood_ms:?}");
+            flow.config().validate().unwrap();
+        }
+    }
+
+    #[test]
+    fn as_much_as_possible_is_a_day_of_the_same_devices() {
+        let dir = tempfile::tempdir().unwrap();
+        let flow = after(None, Rate::Max, dir.path());
+        assert_eq!(flow.lead(), MAX_LEAD);
+        assert_eq!(flow.per_second(), 50.0);
+    }
+
+    #[test]
+    fn no_two_demos_in_a_directory_make_the_same_events() {
+        let dir = tempfile::tempdir().unwrap();
+        let seeds: Vec<u64> = (0..3)
+            .map(|_| after(None, Rate::Max, dir.path()).seed)
+            .collect();
+        assert_eq!(seeds, [42, 43, 44]);
+    }
+
+    #[test]
+    fn event_times_are_given_out_before_they_are_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_directory, mut position) = Directory::open(dir.path()).unwrap();
+        let flow = Flow::new(Rate::PerSecond(50.0), 20, &position, NOW_MS);
+        let tally = floodmark_generator::Tally::default();
+        let mut standing = Standing {
+            tally: &tally,
+            elapsed: Duration::ZERO,
+            event_time_ms: flow.config_start_ms,
+            due: 100,
+        };
+        reserve(&mut position, &flow, &standing).unwrap();
+        let until_ms = flow.config_start_ms + 2_000 + RESERVE_MS;
+        assert_eq!(position.event_time_until_ms(), Some(until_ms));
+        standing.due = 149;
+        reserve(&mut position, &flow, &standing).unwrap();
+        assert_eq!(position.event_time_until_ms(), Some(until_ms));
+    }
+}

@@ -47,7 +47,7 @@ impl Places<'_> {
             commands.push((
                 "the files, in DuckDB",
                 format!(
-                    "duckdb -c \"FROM read_parquet('{files}/**/*.parquet') ORDER BY ALL LIMIT 10\""
+                    "duckdb -c \"FROM read_parquet('{files}/**/*.parquet') ORDER BY ALL DESC LIMIT 10\""
                 ),
             ));
         }
@@ -98,7 +98,7 @@ pub(super) fn beginning(flow: &Flow) -> Option<String> {
 
 /// Where the events are, in a line.
 pub(super) fn events(flow: &Flow, progress: Progress) -> String {
-    let sent = format!("generator: {} events sent", human(progress.events));
+    let sent = format!("generator: {} events", human(progress.events));
     let rate = rate(flow.per_second());
     let behind = minutes(progress.behind);
     match beginning(flow) {
@@ -110,7 +110,7 @@ pub(super) fn events(flow: &Flow, progress: Progress) -> String {
                 "{sent}; event time is {behind} behind the clock, which {rate}/s are too many for"
             )
         }
-        Some(began) => format!("{sent}; {began} and now follows the clock at {rate}/s"),
+        Some(began) => format!("{sent}; {began}, now follows the clock at {rate}/s"),
         None => format!("{sent}; event time follows the clock at {rate}/s"),
     }
 }
@@ -133,7 +133,68 @@ fn minutes(time: Duration) -> String {
 /// Where the events are, once no more come.
 pub(super) fn ended(progress: Progress) -> String {
     format!(
-        "generator: {} events sent, all delivered",
+        "generator: {} events, all delivered",
         human(progress.events)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places<'a>(pipeline: &'a Pipeline, directory: &'a Path) -> Places<'a> {
+        Places {
+            broker: "127.0.0.1:9092",
+            shown: Path::new("./it's"),
+            directory,
+            pipeline,
+        }
+    }
+
+    #[test]
+    fn commands_name_what_the_pipeline_file_names() {
+        let text = r#"
+name = "p"
+[sources.events]
+type = "kafka"
+brokers = "127.0.0.1:9092"
+topic = "events"
+format = "json"
+[sources.events.schema]
+id = "STRING"
+[outputs.files]
+query = "SELECT id FROM events"
+[outputs.files.sink]
+type = "parquet"
+path = "/data/copies"
+[outputs.alerts]
+query = "SELECT id FROM events"
+[outputs.alerts.sink]
+type = "kafka"
+topic = "found"
+[checkpoint]
+path = "/data/chk"
+"#;
+        let pipeline = match floodmark_pipeline::parse(text, &|_| None) {
+            Ok((pipeline, _)) => pipeline,
+            Err(problems) => panic!("{problems:?}"),
+        };
+        let commands = places(&pipeline, Path::new("/data")).commands();
+        let [(_, files), (_, kcat), (_, python)] = &commands[..] else {
+            panic!("{commands:?}");
+        };
+        assert!(
+            files.contains("read_parquet('./it''s/copies/**/*.parquet')"),
+            "{files}"
+        );
+        assert!(kcat.contains("-b 127.0.0.1:9092 -t found "), "{kcat}");
+        assert!(python.contains("c.subscribe(['found'])"), "{python}");
+    }
+
+    #[test]
+    fn times_choose_their_unit() {
+        for (seconds, text) in [(0, "0 s"), (119, "119 s"), (300, "5 min"), (86_400, "24 h")] {
+            assert_eq!(minutes(Duration::from_secs(seconds)), text);
+        }
+    }
 }
