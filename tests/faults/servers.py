@@ -37,8 +37,8 @@ class Servers:
         subprocess.run(args, stdout=subprocess.PIPE, check=True)
 
     def start_all(self):
-        if not all(self.record(name).alive() for name in self.names):
-            self.script("start", *self.names)
+        """Those that do not run, and waits until each of them answers."""
+        self.script("start", *self.names)
 
     def stop_all(self):
         self.script("stop")
