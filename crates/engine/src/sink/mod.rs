@@ -89,6 +89,10 @@ pub struct Committed {
     pub refused: u64,
 }
 
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde calls"
+)]
 fn is_zero(count: &u64) -> bool {
     *count == 0
 }
