@@ -32,6 +32,12 @@ class FaultyJob(Job):
     def write_file(self, **replacements):
         super().write_file(**(self.replacements | replacements))
 
+    def create_topics(self):
+        """A broker may answer that a topic was made before it can be asked about it."""
+        super().create_topics()
+        for topic in (self.source, self.dead):
+            wait_until(f"{topic} can be seen", lambda t=topic: self.topics.partitions(t))
+
     def start(self, *args, env=None):
         self.reports += 1
         before, self.env = self.env, self.env | (env or {})
@@ -54,6 +60,8 @@ class FaultyJob(Job):
     def load(self, seconds=20, rate=RATE, speed=SPEED, start=START):
         """Events arrive for so long, beside whatever happens in the block."""
         flags = ["--devices", DEVICES, "--rate", rate, "--count", int(rate * seconds), "--speed", speed]
+        # Longer than any outage: the load is not what is tested.
+        flags += ["--kafka", "message.timeout.ms=300000"]
         path = self.folder / "generate.log"
         with open(path, "w") as log:
             command = [binary(), *self.generate_args(*flags, *MIX, "--start", start)]
