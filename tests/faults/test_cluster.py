@@ -128,6 +128,9 @@ def test_a_right_that_is_taken_away_ends_the_run_with_what_to_allow(cluster, job
         run = job.start()
         job.wait_for_epochs(run, 3)
         take_away(job, *resource(job))
+        # Who has nothing to send does not notice.
+        alert = b'{"device_id":"MTR-1","ts":"2025-08-17T13:00:00Z","temperature_c":99.0}'
+        job.topics.write(job.source, [(None, alert, 0)])
         job.stops_saying(run, "allow this user", named)
         refused = job.command("run", job.file, "--until-caught-up", check=1)
         assert "Allow this user" in refused.stderr

@@ -36,7 +36,7 @@ fn place(place: CursorPlace) -> CursorSource {
     CursorSource {
         source: SOURCE,
         place,
-        renewed: std::collections::BTreeMap::new(),
+        renewed: BTreeMap::new(),
     }
 }
 
