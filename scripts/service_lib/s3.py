@@ -15,14 +15,20 @@ OWNER_KEYS = ("bucketowner", "bucketowner")
 
 
 def s3_request(endpoint, method, path, keys):
-    """One request without a body, signed by AWS Signature Version 4; returns the status."""
+    """One request without a body; returns the status."""
+    return s3_answer(endpoint, method, path, keys)[0]
+
+
+def s3_answer(endpoint, method, path, keys, query=""):
+    """One request without a body, signed by AWS Signature Version 4; returns status and body. The
+    query's parameters must be in order and encoded."""
     host = endpoint.partition("://")[2]
     now = datetime.datetime.now(datetime.timezone.utc)
     stamp, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
     empty = hashlib.sha256(b"").hexdigest()
     headers = {"host": host, "x-amz-content-sha256": empty, "x-amz-date": stamp}
     names = ";".join(headers)
-    canonical = "\n".join([method, path, "", *(f"{k}:{v}" for k, v in headers.items()), "", names, empty])
+    canonical = "\n".join([method, path, query, *(f"{k}:{v}" for k, v in headers.items()), "", names, empty])
     scope = f"{day}/{REGION}/s3/aws4_request"
     to_sign = "\n".join(["AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(canonical.encode()).hexdigest()])
     access, secret = keys
@@ -32,13 +38,14 @@ def s3_request(endpoint, method, path, keys):
     headers["authorization"] = (
         f"AWS4-HMAC-SHA256 Credential={access}/{scope}, SignedHeaders={names}, Signature={key.hex()}"
     )
-    request = urllib.request.Request(endpoint + path, method=method, headers=headers)
+    url = endpoint + path + (f"?{query}" if query else "")
+    request = urllib.request.Request(url, method=method, headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=10) as response:
-            return response.status
+            return response.status, response.read()
     except urllib.error.HTTPError as error:
-        error.close()
-        return error.code
+        with error:
+            return error.code, error.read()
 
 
 def http_json(url):

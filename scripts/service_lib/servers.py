@@ -127,6 +127,7 @@ class Kafka(Service):
     """Apache Kafka, one node in KRaft mode."""
 
     name = "kafka"
+    heap = "1g"
 
     def folder(self):
         return CACHE / f"kafka-{KAFKA_VERSION}"
@@ -159,19 +160,17 @@ class Kafka(Service):
     def choose_ports(self):
         return choose_ports("KAFKA_PORT", "kafka", ["controller"])
 
-    def command(self, installed, ports):
-        java = need("java", "Apache Kafka", "Install Java 17 or newer, e.g. apt-get install openjdk-17-jre-headless.")
-        data = self.dir / "data"
-        properties = self.dir / "server.properties"
+    def settings(self, ports):
+        """What stands in the server's properties file."""
         broker, controller = f"{HOST}:{ports['kafka']}", f"{HOST}:{ports['controller']}"
-        settings = {
+        return {
             "process.roles": "broker,controller",
             "node.id": 1,
             "controller.quorum.voters": f"1@{controller}",
             "listeners": f"PLAINTEXT://{broker},CONTROLLER://{controller}",
             "advertised.listeners": f"PLAINTEXT://{broker}",
             "controller.listener.names": "CONTROLLER",
-            "log.dirs": data,
+            "log.dirs": self.dir / "data",
             "num.partitions": 3,
             # A forgotten `topics create` must show as an error, not as a topic with defaults.
             "auto.create.topics.enable": "false",
@@ -189,14 +188,19 @@ class Kafka(Service):
             # Topics may raise their own max.message.bytes; the broker must then accept the request.
             "socket.request.max.bytes": 256 * 1024 * 1024,
         }
-        properties.write_text("".join(f"{k}={v}\n" for k, v in settings.items()))
+
+    def command(self, installed, ports):
+        java = need("java", "Apache Kafka", "Install Java 17 or newer, e.g. apt-get install openjdk-17-jre-headless.")
+        data = self.dir / "data"
+        properties = self.dir / "server.properties"
+        properties.write_text("".join(f"{k}={v}\n" for k, v in self.settings(ports).items()))
         logging = self.dir / "log4j2.xml"
         logging.write_text(
             '<Configuration status="WARN"><Appenders><Console name="out">'
             '<PatternLayout pattern="[%d] %p %m (%c)%n"/></Console></Appenders>'
             '<Loggers><Root level="INFO"><AppenderRef ref="out"/></Root></Loggers></Configuration>\n'
         )
-        java_command = [java, "-Xmx1g", "-cp", f"{installed}/libs/*", f"-Dlog4j2.configurationFile={logging}"]
+        java_command = [java, f"-Xmx{self.heap}", "-cp", f"{installed}/libs/*", f"-Dlog4j2.configurationFile={logging}"]
         if not (data / "meta.properties").exists():
             data.mkdir(parents=True, exist_ok=True)
             storage = [*java_command, "kafka.tools.StorageTool", "format", "-t", KAFKA_CLUSTER_ID, "-c", properties]

@@ -16,7 +16,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::runtime::{EngineError, Parts, SinkContext, SinkFactory, SinkSlot};
 use crate::sink::console::ConsoleSink;
 use crate::sink::kafka::{
-    CursorPlace, CursorSource, KafkaAheadSink, KafkaEpochSink, RecordShape, SinkTarget,
+    Burial, CursorPlace, CursorSource, KafkaAheadSink, KafkaEpochSink, RecordShape, SinkTarget,
 };
 use crate::sink::parquet::{ParquetOptions, ParquetSink};
 use crate::sink::{Sink, SinkError};
@@ -238,17 +238,31 @@ impl Sinks {
         let cursors = wanted
             .sources
             .iter()
-            .map(|id| self.cursor(*id, spec))
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(Box::new(KafkaAheadSink::open(
-            target,
-            wanted.shape,
-            &cursors,
-        )?))
+            .map(|id| self.cursor(*id, spec, run))
+            .collect::<Vec<_>>();
+        let is_output = matches!(wanted.shape, RecordShape::Json { .. });
+        let mut sink = KafkaAheadSink::open(target, wanted.shape, &cursors)?;
+        if is_output && let Some(burial) = self.burial(spec) {
+            sink = sink.with_burial(burial)?;
+        }
+        Ok(Box::new(sink))
+    }
+
+    /// Where rows go that are too large for a topic: one transaction can hold them and their dead
+    /// letters only if both topics are on one cluster.
+    fn burial(&self, spec: &KafkaSink) -> Option<Burial> {
+        let SinkSpec::Kafka(dead) = &self.pipeline.dead_letter.as_ref()?.sink else {
+            return None;
+        };
+        let connectors = self.connectors.clone();
+        (dead.cluster == spec.cluster).then(|| Burial {
+            topic: dead.topic.clone(),
+            origin: Arc::new(move |source, partition| connectors[source.0].topic(partition)),
+        })
     }
 
     /// Where a sink keeps how far it has evaluated a source.
-    fn cursor(&self, id: SourceId, spec: &KafkaSink) -> Result<CursorSource, SinkError> {
+    fn cursor(&self, id: SourceId, spec: &KafkaSink, run: &SinkContext) -> CursorSource {
         let source = &self.pipeline.sources[id.0];
         let place = match &source.kind {
             SourceKind::Kafka(kafka) if kafka.cluster == spec.cluster => {
@@ -256,15 +270,10 @@ impl Sinks {
             }
             _ => CursorPlace::Note(source.name.clone()),
         };
-        let partitions = self.connectors[id.0].partitions();
-        let partitions = partitions.map_err(|error| SinkError::Failed {
-            attempted: format!("looking up the partitions of source '{}'", source.name),
-            reason: error.to_string(),
-        })?;
-        Ok(CursorSource {
+        CursorSource {
             source: id,
             place,
-            partitions: partitions.len(),
-        })
+            renewed: run.renewed.get(&id).cloned().unwrap_or_default(),
+        }
     }
 }

@@ -64,6 +64,10 @@ pub struct PartitionState {
     pub next: Offset,
     /// Its watermark.
     pub watermark: Option<Watermark>,
+    /// Set once the partition was found made anew: the instance that found it so. Marks of the
+    /// partition that sinks left outside count only if they carry this name in the lineage's place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewed_by: Option<String>,
 }
 
 /// Open windows of an output.
@@ -159,12 +163,12 @@ pub(super) mod tests {
 
     /// Manifests with all of their parts.
     pub(in crate::checkpoint) fn any_manifest() -> impl Strategy<Value = Manifest> {
-        let partition = (any::<i64>(), prop::option::of(any::<i64>())).prop_map(|(next, mark)| {
-            PartitionState {
-                name: "topic".to_owned(),
-                next: Offset(next),
-                watermark: mark.map(Watermark),
-            }
+        let partition = (any::<i64>(), prop::option::of(any::<i64>()), any::<bool>());
+        let partition = partition.prop_map(|(next, mark, renewed)| PartitionState {
+            name: "topic".to_owned(),
+            next: Offset(next),
+            watermark: mark.map(Watermark),
+            renewed_by: renewed.then(|| "another".to_owned()),
         });
         let partitions =
             prop::collection::btree_map(any::<i32>().prop_map(Partition), partition, 0..4);

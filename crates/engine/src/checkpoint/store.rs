@@ -3,7 +3,12 @@
 //! ```text
 //! <checkpoint path>/manifest/00000000000000000042.json
 //! <checkpoint path>/state/00000000000000000042-2-windows-curated.arrow   epoch, generation, what
+//! <checkpoint path>/newest                                               the newest epoch's number
 //! ```
+//!
+//! The newest manifest is found by listing. `newest` is written after it and before anything of its
+//! epoch becomes visible, so that a manifest which was lost is missed: to go on from an older one
+//! would show results again, or none in their place.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +22,7 @@ use crate::units::{Epoch, Generation};
 
 const MANIFESTS: &str = "manifest";
 const STATES: &str = "state";
+const NEWEST: &str = "newest";
 
 /// Why a checkpoint could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +50,28 @@ pub enum CheckpointError {
         /// Its name.
         name: String,
     },
+    /// The newest manifest is gone and older ones are not.
+    #[error(
+        "checkpoint {noted} is missing in {location}: '{NEWEST}' says that it was written, but {found}. \
+         Results of it may have been shown, so an older one cannot be used. Restore '{}' and the \
+         state files of that epoch from a backup, or start with new checkpoint and output paths (the \
+         topic is then read again from `start`)",
+        manifest_name(*.noted)
+    )]
+    Behind {
+        /// Where checkpoints lie.
+        location: String,
+        /// The epoch that was noted.
+        noted: Epoch,
+        /// What there is.
+        found: String,
+    },
+    /// `newest` does not hold a number.
+    #[error(
+        "checkpoint object '{NEWEST}' cannot be used: it holds no epoch's number. Restore it from a \
+         backup, or write the number of the newest manifest into it"
+    )]
+    Unnoted,
     /// An invariant does not hold; nothing was written.
     #[error("the checkpoint would be wrong and was not written: {0}")]
     Invariant(String),
@@ -94,7 +122,21 @@ impl CheckpointStore {
     /// The newest checkpoint. A damaged one is an error, never skipped for an older one: that
     /// would repeat what has been made visible.
     pub async fn newest(&mut self) -> Result<Option<Manifest>, CheckpointError> {
+        // Read before the list: an instance that still runs goes on writing both.
+        let noted = self.noted().await?;
         let epochs: BTreeSet<Epoch> = self.manifests().await?.into_iter().collect();
+        if let Some(noted) = noted
+            && epochs.last().is_none_or(|newest| *newest < noted)
+        {
+            return Err(CheckpointError::Behind {
+                location: self.store.location().to_owned(),
+                noted,
+                found: epochs.last().map_or_else(
+                    || "there is no manifest".to_owned(),
+                    |newest| format!("the newest manifest is that of {newest}"),
+                ),
+            });
+        }
         let Some(newest) = epochs.last() else {
             return Ok(None);
         };
@@ -113,6 +155,15 @@ impl CheckpointStore {
         self.kept
             .insert(*newest, manifest.files.keys().cloned().collect());
         Ok(Some(manifest))
+    }
+
+    async fn noted(&self) -> Result<Option<Epoch>, CheckpointError> {
+        let Some(bytes) = self.store.get(NEWEST).await? else {
+            return Ok(None);
+        };
+        let text = str::from_utf8(&bytes).ok();
+        let number = text.and_then(|text| text.trim_end().parse().ok());
+        number.map(Epoch).map(Some).ok_or(CheckpointError::Unnoted)
     }
 
     async fn manifests(&self) -> Result<Vec<Epoch>, StorageError> {
@@ -152,6 +203,8 @@ impl CheckpointStore {
                 Ok(Stored::Taken)
             }
             PutNew::Created => {
+                let note = format!("{}\n", manifest.epoch.0);
+                self.store.put(NEWEST, Bytes::from(note)).await?;
                 self.kept
                     .insert(manifest.epoch, manifest.files.keys().cloned().collect());
                 Ok(Stored::Ours)
@@ -217,5 +270,81 @@ impl CheckpointStore {
             }
         }
         Ok(deleted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(epoch: u64) -> Manifest {
+        Manifest {
+            pipeline: "p".to_owned(),
+            epoch: Epoch(epoch),
+            generation: Generation(1),
+            instance: "i".to_owned(),
+            lineage: "i".to_owned(),
+            created_ms: 0,
+            version: "0".to_owned(),
+            sources: BTreeMap::new(),
+            windows: BTreeMap::new(),
+            sinks: BTreeMap::new(),
+            files: BTreeMap::new(),
+        }
+    }
+
+    async fn with_epochs(epochs: u64) -> (Store, CheckpointStore) {
+        let store = Store::in_memory();
+        let mut checkpoints = CheckpointStore::new(store.clone(), 3);
+        for epoch in 1..=epochs {
+            let stored = checkpoints.put(&manifest(epoch)).await;
+            assert_eq!(stored.expect("put"), Stored::Ours);
+        }
+        (store, checkpoints)
+    }
+
+    #[tokio::test]
+    async fn a_newest_manifest_that_was_lost_is_missed_and_no_older_one_is_used() {
+        let (store, mut checkpoints) = with_epochs(3).await;
+        let newest = checkpoints.newest().await.expect("read").expect("there");
+        assert_eq!(newest.epoch, Epoch(3));
+
+        store.delete(&manifest_name(Epoch(3))).await.expect("lost");
+        let error = checkpoints.newest().await.expect_err("missed").to_string();
+        assert!(error.contains("checkpoint 3 is missing"), "{error}");
+        assert!(error.contains(&manifest_name(Epoch(3))), "{error}");
+        assert!(
+            error.contains("the newest manifest is that of 2"),
+            "{error}"
+        );
+        for epoch in [1, 2] {
+            let name = manifest_name(Epoch(epoch));
+            store.delete(&name).await.expect("lost");
+        }
+        let error = checkpoints.newest().await.expect_err("missed").to_string();
+        assert!(error.contains("there is no manifest"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_note_that_lags_behind_or_is_not_there_says_nothing() {
+        let (store, mut checkpoints) = with_epochs(2).await;
+        // Death between a manifest and its note; then a checkpoint of before there were notes.
+        store
+            .put(NEWEST, Bytes::from("1\n"))
+            .await
+            .expect("written");
+        let newest = checkpoints.newest().await.expect("read").expect("there");
+        assert_eq!(newest.epoch, Epoch(2));
+        store.delete(NEWEST).await.expect("deleted");
+        let newest = checkpoints.newest().await.expect("read").expect("there");
+        assert_eq!(newest.epoch, Epoch(2));
+    }
+
+    #[tokio::test]
+    async fn a_note_that_is_no_number_is_an_error() {
+        let (store, mut checkpoints) = with_epochs(1).await;
+        store.put(NEWEST, Bytes::new()).await.expect("written");
+        let error = checkpoints.newest().await.expect_err("damaged");
+        assert!(matches!(error, CheckpointError::Unnoted), "{error}");
     }
 }

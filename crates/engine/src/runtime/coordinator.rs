@@ -288,6 +288,7 @@ impl Coordinator {
             .collect();
         self.note_first_records(&views, now);
         if self.phase == Phase::Running {
+            self.require_sources()?;
             self.read_new_partitions(now);
             self.advance_watermarks(&views, now);
             let caught_up = self.options.until_caught_up && self.has_caught_up(&views);
@@ -343,6 +344,17 @@ impl Coordinator {
                 view.is_some_and(|view| view.next >= *end || view.ended)
             })
         })
+    }
+
+    /// Ends the run when a source has been deleted: its positions mean nothing in one that may be
+    /// made anew under its name.
+    fn require_sources(&self) -> Result<(), EngineError> {
+        for source in &self.sources {
+            if let Some(error) = lock(&source.started.health).gone.take() {
+                return Err(error.into());
+            }
+        }
+        Ok(())
     }
 
     fn read_new_partitions(&mut self, now: Duration) {

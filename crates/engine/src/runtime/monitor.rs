@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::StopSignal;
 use super::message::lock;
 use crate::clock::Clock;
-use crate::source::Connector;
+use crate::source::{Connector, SourceError};
 use crate::units::{Offset, Partition};
 
 /// Time between questions for partition ends.
@@ -21,6 +21,10 @@ const PARTITIONS_EVERY: Duration = Duration::from_secs(5);
 
 /// An answer older than this says nothing about the source being reachable now.
 const STALE_AFTER: Duration = Duration::from_secs(3);
+
+/// A source that its server calls missing for this long has been deleted. A server that has just
+/// started may not know yet what it has.
+const GONE_AFTER: Duration = Duration::from_secs(15);
 
 /// Slice in which the thread looks whether it should end.
 const NAP: Duration = Duration::from_millis(50);
@@ -36,9 +40,20 @@ pub(super) struct Health {
     pub(super) partitions: Vec<Partition>,
     /// Why the last question failed, if it did.
     pub(super) trouble: Option<String>,
+    /// Since when the server has said, each time it was asked, that the source does not exist.
+    pub(super) missing_since: Option<Duration>,
+    /// Set when that has been so for [`GONE_AFTER`]: the run cannot go on.
+    pub(super) gone: Option<SourceError>,
 }
 
 impl Health {
+    fn note_missing(&mut self, error: SourceError, now: Duration) {
+        let since = *self.missing_since.get_or_insert(now);
+        if now.saturating_sub(since) >= GONE_AFTER {
+            self.gone = Some(error);
+        }
+    }
+
     /// Whether the server has answered lately.
     pub(super) fn is_reachable(&self, now: Duration) -> bool {
         self.answered_at
@@ -63,6 +78,7 @@ pub(super) fn watch(
             Ok(()) => {
                 health.answered_at = Some(clock.monotonic());
                 health.trouble = None;
+                health.missing_since = None;
                 asked_partitions = if due { Some(now) } else { asked_partitions };
             }
             Err(error) => {
@@ -70,6 +86,10 @@ pub(super) fn watch(
                     tracing::warn!(%error, "source does not answer");
                 }
                 health.trouble = Some(error.to_string());
+                match error {
+                    SourceError::Missing { .. } => health.note_missing(error, clock.monotonic()),
+                    _ => health.missing_since = None,
+                }
             }
         }
         drop(health);
@@ -84,7 +104,7 @@ fn ask(
     connector: &dyn Connector,
     health: &Mutex<Health>,
     partitions_due: bool,
-) -> Result<(), crate::source::SourceError> {
+) -> Result<(), SourceError> {
     if partitions_due {
         let partitions = connector.partitions()?;
         lock(health).partitions = partitions;

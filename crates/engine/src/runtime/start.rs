@@ -41,6 +41,9 @@ pub struct SinkContext {
     pub lineage: String,
     /// Its name.
     pub instance: String,
+    /// Partitions that were found made anew, with the name of the instance that found it so (see
+    /// [`PartitionState::renewed_by`]).
+    pub renewed: BTreeMap<SourceId, BTreeMap<Partition, String>>,
 }
 
 /// Opens sinks. Called after the checkpoint was claimed, so that opening may fence predecessors.
@@ -264,6 +267,16 @@ fn start_source(
         .collect();
     let mut positions: BTreeMap<Partition, Offset> =
         connector.resume(&known)?.into_iter().collect();
+    for (partition, state) in &mut restored.partitions {
+        // Retention moves a partition's beginning forward. One that begins before the position has
+        // other records now, and what sinks noted about the old ones must not hide them.
+        if positions
+            .get(partition)
+            .is_some_and(|next| *next < state.next)
+        {
+            state.renewed_by = Some(parts.instance.clone());
+        }
+    }
     positions.extend(if state.is_some() {
         connector.start_of_new(&new)?
     } else {
@@ -275,7 +288,7 @@ fn start_source(
         answered_at: Some(parts.clock.monotonic()),
         ends: ends.into_iter().collect(),
         partitions: exist,
-        trouble: None,
+        ..Health::default()
     };
     Ok(StartedSource {
         id,
@@ -335,6 +348,7 @@ fn claim(
                     name: source.connector.topic(*partition),
                     next: *next,
                     watermark: None,
+                    renewed_by: None,
                 });
             entry.next = *next;
         }
@@ -365,6 +379,7 @@ fn open_sink(
         generation: claimed.generation,
         lineage: claimed.lineage.clone(),
         instance: parts.instance.clone(),
+        renewed: renewed(parts, claimed),
     };
     let mut sink = parts.sinks.open(slot, &run).map_err(failed)?;
     sink.describe_offsets(&claimed.describe_offsets());
@@ -388,6 +403,19 @@ fn open_sink(
         sink,
         committed,
     })
+}
+
+fn renewed(parts: &Parts, claimed: &Manifest) -> BTreeMap<SourceId, BTreeMap<Partition, String>> {
+    let sources = parts.pipeline.sources.iter().enumerate();
+    let of = |state: &SourceState| {
+        let partitions = state.partitions.iter();
+        partitions
+            .filter_map(|(partition, state)| Some((*partition, state.renewed_by.clone()?)))
+            .collect()
+    };
+    sources
+        .filter_map(|(id, source)| Some((SourceId(id), of(claimed.sources.get(&source.name)?))))
+        .collect()
 }
 
 fn load(

@@ -83,6 +83,7 @@ impl<W: Write + Send> Sink for ConsoleSink<W> {
             rows: rows.batch.num_rows() as u64,
             files: 0,
             bytes: self.lines.len() as u64,
+            refused: 0,
         };
         Ok(())
     }
@@ -167,7 +168,8 @@ mod tests {
                 Committed {
                     rows: 2,
                     files: 0,
-                    bytes
+                    bytes,
+                    refused: 0,
                 },
                 None
             )

@@ -84,6 +84,17 @@ pub struct Committed {
     pub files: u64,
     /// Bytes.
     pub bytes: u64,
+    /// Rows among what was sent that the target does not take and that became dead letters instead.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub refused: u64,
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde calls"
+)]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl std::ops::AddAssign for Committed {
@@ -91,6 +102,7 @@ impl std::ops::AddAssign for Committed {
         self.rows += other.rows;
         self.files += other.files;
         self.bytes += other.bytes;
+        self.refused += other.refused;
     }
 }
 

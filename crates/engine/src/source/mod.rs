@@ -117,7 +117,7 @@ pub trait Connector: Send + Sync {
 
 /// Why a source cannot go on. Transient trouble (a broker restart) is retried inside the reader
 /// and never surfaces here.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum SourceError {
     /// The position to continue from is gone.
     #[error(
@@ -136,6 +136,16 @@ pub enum SourceError {
         low: Offset,
         /// One past the last offset there is.
         high: Offset,
+    },
+    /// The server answers, and says that what is to be read does not exist.
+    #[error("{attempted}: {reason}. {hint}")]
+    Missing {
+        /// What was attempted, on which object.
+        attempted: String,
+        /// What is missing.
+        reason: String,
+        /// What to do next.
+        hint: String,
     },
     /// The configuration or the server must be changed by somebody.
     #[error("{attempted}: {reason}. {hint}")]

@@ -49,7 +49,7 @@ use error::{Cause, Trouble};
 use stage::{Tail, Writer};
 
 /// How long transient trouble is retried while running.
-pub const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
+pub const RETRY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How long [`Store::open`] takes at most to say that a place cannot be used.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(18);

@@ -31,7 +31,7 @@ const PROBE_REQUEST_TIMEOUT: Duration = Duration::from_secs(6);
 const PROBE_RETRY_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Retries of one request while running; `RETRY_TIMEOUT` ends them earlier.
-const MAX_RETRIES: usize = 12;
+const MAX_RETRIES: usize = 100;
 
 /// Retries of one request while probing.
 const PROBE_MAX_RETRIES: usize = 3;

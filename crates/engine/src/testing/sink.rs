@@ -172,6 +172,7 @@ fn counted(rows: &[RecordBatch]) -> Committed {
             .iter()
             .map(|batch| batch.get_array_memory_size() as u64)
             .sum(),
+        refused: 0,
     }
 }
 

@@ -56,6 +56,7 @@ impl Coordinator {
                 name,
                 next: *next,
                 watermark: None,
+                renewed_by: None,
             };
             partitions.entry(*partition).or_insert(state).next = *next;
         }

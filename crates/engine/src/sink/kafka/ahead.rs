@@ -1,18 +1,22 @@
 //! The sink that runs ahead of the checkpoint: short transactions that carry the source offsets
 //! their rows came from.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
 use arrow::record_batch::RecordBatch;
 
-use super::cursor::{self, Cursor, SourceCursor};
+use super::cursor::{self, Cursor};
 use super::producer::TransactionalProducer;
-use super::records::{EncodeError, Records};
+use super::records::{EncodeError, Records, TooLarge};
 use super::{CursorPlace, RecordShape, SinkTarget};
+use crate::dead_letter::DeadLetters;
 use crate::rows::Origin;
 use crate::sink::{CommitPermit, Committed, OutputRows, PreCommit, Progress, Sink, SinkError};
+use crate::source::RawRecord;
 use crate::units::{Epoch, Offset, Partition, SourceId};
 
 /// A transaction is committed before its time when it has grown to this many bytes, so that what
@@ -26,8 +30,32 @@ pub struct CursorSource {
     pub source: SourceId,
     /// Where its cursor is kept.
     pub place: CursorPlace,
-    /// Number of its partitions now. One that comes later has no cursor yet.
-    pub partitions: usize,
+    /// Lineages of partitions that were made anew under the same name: what the cursor said about
+    /// the records before means nothing for those there are now.
+    pub renewed: BTreeMap<Partition, String>,
+}
+
+impl CursorSource {
+    /// The lineage that a mark of `partition` must name to count, in a chain called `lineage`.
+    pub(super) fn lineage_of<'a>(&'a self, partition: Partition, lineage: &'a str) -> &'a str {
+        self.renewed.get(&partition).map_or(lineage, String::as_str)
+    }
+}
+
+/// Where rows go that the topic does not take because they are too large: to the dead letters' topic,
+/// in the same transaction as the rows around them, so they are neither lost nor there twice.
+#[derive(Clone)]
+pub struct Burial {
+    /// The dead letters' topic, on the output's cluster.
+    pub topic: String,
+    /// What the source calls one of its partitions (a topic, a path).
+    pub origin: Arc<dyn Fn(SourceId, Partition) -> String + Send + Sync>,
+}
+
+struct Graveyard {
+    burial: Burial,
+    /// Dead letters are cut to it.
+    limit: usize,
 }
 
 /// Sends rows in short transactions. After a restart, rows below the cursor are dropped: they have
@@ -35,7 +63,7 @@ pub struct CursorSource {
 pub struct KafkaAheadSink {
     target: SinkTarget,
     shape: RecordShape,
-    places: Vec<SourceCursor>,
+    places: Vec<CursorSource>,
     producer: TransactionalProducer,
     /// What had been sent before this instance began; rows below are dropped.
     resumed: Cursor,
@@ -44,6 +72,8 @@ pub struct KafkaAheadSink {
     /// Entries of `progress` that the committed cursor does not have yet.
     changed: Cursor,
     pending: Records,
+    /// Without one, a row that is too large is an error.
+    graveyard: Option<Graveyard>,
     /// When the last transaction was committed.
     committed_at: Option<Instant>,
     /// Became visible and was not reported yet.
@@ -57,16 +87,12 @@ impl KafkaAheadSink {
         shape: RecordShape,
         sources: &[CursorSource],
     ) -> Result<Self, SinkError> {
-        let places: Vec<SourceCursor> = sources
-            .iter()
-            .map(|source| SourceCursor {
-                source: source.source,
-                place: source.place.clone(),
-                partitions: source.partitions,
-            })
-            .collect();
-        let (producer, committed) =
-            TransactionalProducer::open(&target, |_| cursor::request(&places, &target.topic))?;
+        let places = sources.to_vec();
+        // The source's partitions are counted once predecessors are fenced: until then one of them
+        // may come upon a new partition and send its rows.
+        let (producer, committed) = TransactionalProducer::open(&target, |partitions| {
+            cursor::request(&places, &target.topic, partitions)
+        })?;
         let resumed = cursor::read(&places, &target.topic, &target.lineage, &committed);
         Ok(Self {
             progress: resumed.clone(),
@@ -77,9 +103,17 @@ impl KafkaAheadSink {
             producer,
             resumed,
             pending: Records::default(),
+            graveyard: None,
             committed_at: None,
             unreported: Committed::default(),
         })
+    }
+
+    /// Has rows that are too large for the topic buried instead of ending the run.
+    pub fn with_burial(mut self, burial: Burial) -> Result<Self, SinkError> {
+        let limit = self.producer.also_write(&burial.topic)?;
+        self.graveyard = Some(Graveyard { burial, limit });
+        Ok(self)
     }
 
     /// Next offset below which a partition's rows had been sent before this instance began.
@@ -104,9 +138,10 @@ impl KafkaAheadSink {
         })?;
         self.producer.commit(&self.pending, &mark)?;
         self.unreported += Committed {
-            rows: self.pending.len() as u64,
+            rows: (self.pending.len() - self.pending.dead()) as u64,
             files: 0,
             bytes: self.pending.bytes() as u64,
+            refused: self.pending.dead() as u64,
         };
         self.pending.clear();
         self.changed.clear();
@@ -121,6 +156,49 @@ impl KafkaAheadSink {
         since.map_or(Duration::ZERO, |since| {
             self.target.commit_interval.saturating_sub(since)
         })
+    }
+
+    fn encode(&mut self, batch: &RecordBatch, origin: &Origin) -> Result<(), EncodeError> {
+        let limit = self.producer.max_record_bytes();
+        let Some(graveyard) = &self.graveyard else {
+            return self.pending.add(batch, &self.shape, limit);
+        };
+        let too_large = self.pending.add_fitting(batch, &self.shape, limit)?;
+        if too_large.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(
+            output = self.target.output,
+            rows = too_large.len(),
+            limit,
+            "rows too large for the topic become dead letters"
+        );
+        let mut letters = DeadLetters::default();
+        for TooLarge {
+            row,
+            size,
+            key,
+            value,
+        } in &too_large
+        {
+            let partition = Partition(origin.partition.value(*row));
+            let record = RawRecord {
+                partition,
+                offset: Offset(origin.offset.value(*row)),
+                timestamp_ms: origin.timestamp.value(*row),
+                key: key.as_deref(),
+                value: Some(value),
+            };
+            let reason = format!(
+                "output '{}': {}",
+                self.target.output,
+                EncodeError::TooLarge { size: *size, limit }
+            );
+            let name = (graveyard.burial.origin)(origin.source, partition);
+            letters.push(&name, &record, &reason);
+        }
+        let letters = letters.finish(origin.source)?;
+        self.pending.bury(&letters.batch, graveyard.limit)
     }
 
     fn note_progress(&mut self, progress: &[Progress]) {
@@ -168,19 +246,19 @@ impl Sink for KafkaAheadSink {
             });
         };
         let failed = |error: arrow::error::ArrowError| EncodeError::from(error);
-        let batch: RecordBatch = match unsent(&self.resumed, origin) {
-            None => rows.batch,
+        let (batch, origin): (RecordBatch, Origin) = match unsent(&self.resumed, origin) {
+            None => (rows.batch, origin.clone()),
             Some(mask) => {
                 // They became visible by an earlier instance, after its last checkpoint.
                 self.unreported.rows += (mask.len() - mask.true_count()) as u64;
-                filter_record_batch(&rows.batch, &mask)
-                    .map_err(failed)
+                let kept = filter_record_batch(&rows.batch, &mask)
+                    .and_then(|batch| Ok((batch, origin.filter(&mask)?)));
+                kept.map_err(failed)
                     .map_err(|error| error.for_sink(&self.target))?
             }
         };
         if batch.num_rows() > 0 {
-            self.pending
-                .add(&batch, &self.shape, self.producer.max_record_bytes())
+            self.encode(&batch, &origin)
                 .map_err(|error| error.for_sink(&self.target))?;
             self.producer.feed(&self.pending)?;
         }

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset as NativeOffset, TopicPartitionList};
 
-use super::CursorPlace;
+use super::{CursorPlace, CursorSource};
+use crate::sink::SinkError;
 use crate::units::{Epoch, Offset, Partition, SourceId};
 
 /// Most bytes of metadata a broker stores beside an offset (`offset.metadata.max.bytes`).
@@ -16,15 +17,6 @@ const METADATA_BYTES: usize = 4_096;
 
 /// Next offsets by source and partition.
 pub(super) type Cursor = BTreeMap<(SourceId, Partition), Offset>;
-
-/// Where one source's cursor is kept.
-#[derive(Debug, Clone)]
-pub(super) struct SourceCursor {
-    pub(super) source: SourceId,
-    pub(super) place: CursorPlace,
-    /// Partitions of the place's topic to ask for.
-    pub(super) partitions: usize,
-}
 
 /// Why a cursor cannot be written down.
 #[derive(Debug, thiserror::Error)]
@@ -38,13 +30,17 @@ pub(super) enum CursorError {
     TooManyPartitions(SourceId),
 }
 
-/// The offsets to ask the group for.
-pub(super) fn request(places: &[SourceCursor], output_topic: &str) -> TopicPartitionList {
+/// The offsets to ask the group for. `partitions` counts those of a topic.
+pub(super) fn request(
+    places: &[CursorSource],
+    output_topic: &str,
+    partitions: &dyn Fn(&str) -> Result<usize, SinkError>,
+) -> Result<TopicPartitionList, SinkError> {
     let mut list = TopicPartitionList::new();
     for place in places {
         match &place.place {
             CursorPlace::Topic(topic) => {
-                for partition in 0..place.partitions {
+                for partition in 0..partitions(topic)? {
                     list.add_partition(topic, partition as i32);
                 }
             }
@@ -53,12 +49,12 @@ pub(super) fn request(places: &[SourceCursor], output_topic: &str) -> TopicParti
             }
         }
     }
-    list
+    Ok(list)
 }
 
 /// Reads the group's answer.
 pub(super) fn read(
-    places: &[SourceCursor],
+    places: &[CursorSource],
     output_topic: &str,
     lineage: &str,
     committed: &TopicPartitionList,
@@ -68,10 +64,10 @@ pub(super) fn read(
         match &place.place {
             CursorPlace::Topic(topic) => {
                 for element in committed.elements_for_topic(topic) {
+                    let partition = Partition(element.partition());
                     if let NativeOffset::Offset(next) = element.offset()
-                        && element.metadata() == lineage
+                        && element.metadata() == place.lineage_of(partition, lineage)
                     {
-                        let partition = Partition(element.partition());
                         cursor.insert((place.source, partition), Offset(next));
                     }
                 }
@@ -80,8 +76,10 @@ pub(super) fn read(
                 let Some(element) = committed.find_partition(output_topic, 0) else {
                     continue;
                 };
-                for (partition, next) in read_note(element.metadata(), lineage, name) {
-                    cursor.insert((place.source, partition), next);
+                for (partition, next, own) in read_note(element.metadata(), lineage, name) {
+                    if own == place.renewed.get(&partition).map(String::as_str) {
+                        cursor.insert((place.source, partition), next);
+                    }
                 }
             }
         }
@@ -92,7 +90,7 @@ pub(super) fn read(
 /// Writes the cursor as offsets for the transaction. `changed` are the entries that moved since
 /// the last commit; notes are written whole.
 pub(super) fn write(
-    places: &[SourceCursor],
+    places: &[CursorSource],
     output_topic: &str,
     lineage: &str,
     cursor: &Cursor,
@@ -106,7 +104,7 @@ pub(super) fn write(
                 for ((_, partition), next) in of(changed, place.source) {
                     let mut element = list.add_partition(topic, partition.0);
                     element.set_offset(NativeOffset::Offset(next.0))?;
-                    element.set_metadata(lineage);
+                    element.set_metadata(place.lineage_of(*partition, lineage));
                 }
             }
             CursorPlace::Note(name) => {
@@ -114,6 +112,9 @@ pub(super) fn write(
                 let _infallible = write!(note, "\n{name}");
                 for ((_, partition), next) in of(cursor, place.source) {
                     let _infallible = write!(note, " {partition}:{next}");
+                    if let Some(own) = place.renewed.get(partition) {
+                        let _infallible = write!(note, ":{own}");
+                    }
                 }
                 if lineage.len() + note.len() > METADATA_BYTES {
                     return Err(CursorError::TooManyPartitions(place.source));
@@ -136,18 +137,22 @@ fn of(
     cursor.range((source, Partition(i32::MIN))..=(source, Partition(i32::MAX)))
 }
 
-/// Entries of the source `name` in a note: the lineage, then a line a source.
-fn read_note(note: &str, lineage: &str, name: &str) -> Vec<(Partition, Offset)> {
+/// Entries of the source `name` in a note, those of renewed partitions with their own lineage: the
+/// lineage of all others, then a line a source.
+fn read_note<'a>(
+    note: &'a str,
+    lineage: &str,
+    name: &str,
+) -> Vec<(Partition, Offset, Option<&'a str>)> {
     let mut lines = note.lines();
     if lines.next() != Some(lineage) {
         return Vec::new();
     }
-    let entry = |text: &str| {
-        let (partition, next) = text.split_once(':')?;
-        Some((
-            Partition(partition.parse().ok()?),
-            Offset(next.parse().ok()?),
-        ))
+    let entry = |text: &'a str| {
+        let mut parts = text.splitn(3, ':');
+        let partition = Partition(parts.next()?.parse().ok()?);
+        let next = Offset(parts.next()?.parse().ok()?);
+        Some((partition, next, parts.next()))
     };
     lines
         .filter_map(|line| line.split_once(' '))
@@ -190,11 +195,11 @@ pub(super) fn read_stamp(
 mod tests {
     use super::*;
 
-    fn place(source: usize, place: CursorPlace) -> SourceCursor {
-        SourceCursor {
+    fn place(source: usize, place: CursorPlace) -> CursorSource {
+        CursorSource {
             source: SourceId(source),
             place,
-            partitions: 3,
+            renewed: BTreeMap::new(),
         }
     }
 
@@ -235,6 +240,29 @@ mod tests {
         let stamped = stamp("out", "old", Epoch(4)).expect("a stamp");
         assert_eq!(read_stamp("out", "old", &stamped), Some(Epoch(4)));
         assert_eq!(read_stamp("out", "new", &stamped), None);
+    }
+
+    #[test]
+    fn a_partition_made_anew_keeps_nothing_of_its_cursor_and_the_others_keep_theirs() {
+        for place_of in [
+            CursorPlace::Topic("events".to_owned()),
+            CursorPlace::Note("files".to_owned()),
+        ] {
+            let before = [place(0, place_of.clone())];
+            let all = cursor(&[(0, 0, 50), (0, 1, 60)]);
+            let list = write(&before, "out", "lineage", &all, &all).expect("it fits");
+
+            let mut after = before.clone();
+            after[0].renewed.insert(Partition(1), "newer".to_owned());
+            let found = read(&after, "out", "lineage", &list);
+            assert_eq!(found, cursor(&[(0, 0, 50)]), "{place_of:?}");
+
+            let grown = cursor(&[(0, 0, 55), (0, 1, 3)]);
+            let list = write(&after, "out", "lineage", &grown, &grown).expect("it fits");
+            assert_eq!(read(&after, "out", "lineage", &list), grown, "{place_of:?}");
+            let old = read(&before, "out", "lineage", &list);
+            assert_eq!(old, cursor(&[(0, 0, 55)]), "{place_of:?}");
+        }
     }
 
     #[test]

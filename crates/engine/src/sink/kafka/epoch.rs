@@ -34,7 +34,7 @@ impl KafkaEpochSink {
         let (producer, committed) = TransactionalProducer::open(&target, |_| {
             let mut list = rdkafka::TopicPartitionList::new();
             list.add_partition(&topic, 0);
-            list
+            Ok(list)
         })?;
         let stamped = cursor::read_stamp(&target.topic, &target.lineage, &committed);
         Ok(Self {
@@ -84,6 +84,7 @@ impl KafkaEpochSink {
             rows: self.records.len() as u64,
             files: 0,
             bytes: self.records.bytes() as u64,
+            refused: 0,
         };
         self.records.clear();
         Ok(committed)

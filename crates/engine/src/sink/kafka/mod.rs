@@ -30,7 +30,7 @@ use std::time::Duration;
 use datafusion_physical_expr::PhysicalExpr;
 use floodmark_pipeline::KafkaCluster;
 
-pub use ahead::{CursorSource, KafkaAheadSink};
+pub use ahead::{Burial, CursorSource, KafkaAheadSink};
 pub use epoch::KafkaEpochSink;
 
 /// What a Kafka sink writes to and as whom.

@@ -51,6 +51,8 @@ pub(super) struct TransactionalProducer {
     producer: BaseProducer<ClientEvents>,
     group: ConsumerGroupMetadata,
     max_record_bytes: usize,
+    /// Where records go that are dead letters among the output's own.
+    dead_letter_topic: Option<String>,
     in_transaction: bool,
     /// Records of the buffer that the open transaction has taken.
     sent: usize,
@@ -68,23 +70,29 @@ enum Next {
 
 impl TransactionalProducer {
     /// Connects, fences older instances, settles their open transaction, and reads the offsets of
-    /// `marks` in the private group as they stand after that.
+    /// `marks` in the private group as they stand after that. `marks` is called after that, too,
+    /// with a way to count a topic's partitions.
     pub(super) fn open(
         target: &SinkTarget,
-        marks: impl FnOnce(usize) -> TopicPartitionList,
+        marks: impl FnOnce(
+            &dyn Fn(&str) -> Result<usize, SinkError>,
+        ) -> Result<TopicPartitionList, SinkError>,
     ) -> Result<(Self, TopicPartitionList), SinkError> {
         let deadline = Instant::now() + CONNECT_TIMEOUT;
         let topics = Topics::new(&target.cluster)?;
-        let Some(partitions) = topics.partitions(&target.topic, deadline)? else {
-            return Err(SinkError::Misconfigured {
+        let count = |topic: &str| {
+            let deadline = Instant::now() + CONNECT_TIMEOUT;
+            let there_are = topics.partitions(topic, deadline)?;
+            there_are.ok_or_else(|| SinkError::Misconfigured {
                 attempted: format!("output '{}'", target.output),
                 reason: format!(
-                    "topic '{}' does not exist on {}",
-                    target.topic, target.cluster.brokers
+                    "topic '{topic}' does not exist on {}",
+                    target.cluster.brokers
                 ),
                 hint: "Create it with `floodmark topics create FILE`".to_owned(),
-            });
+            })
         };
+        count(&target.topic)?;
         let max_record_bytes = topics
             .max_message_bytes(&target.topic, deadline)
             .min(LARGEST_RECORD);
@@ -115,6 +123,7 @@ impl TransactionalProducer {
             producer,
             group,
             max_record_bytes,
+            dead_letter_topic: None,
             in_transaction: false,
             sent: 0,
         };
@@ -123,13 +132,23 @@ impl TransactionalProducer {
             "prepare transactions on",
             |timeout| this.producer.init_transactions(timeout),
         )?;
-        let committed = this.read_marks(&marker, &marks(partitions))?;
+        let committed = this.read_marks(&marker, &marks(&count)?)?;
         Ok((this, committed))
     }
 
     /// Largest record the topic takes, in bytes.
     pub(super) fn max_record_bytes(&self) -> usize {
         self.max_record_bytes
+    }
+
+    /// Sends dead letters to `topic`, in the transactions of the output's own records; returns the
+    /// size to which they must be cut.
+    pub(super) fn also_write(&mut self, topic: &str) -> Result<usize, SinkError> {
+        let deadline = Instant::now() + CONNECT_TIMEOUT;
+        let limit = Topics::new(&self.target.cluster)?.max_message_bytes(topic, deadline);
+        self.dead_letter_topic = Some(topic.to_owned());
+        // The client sends nothing that is larger than the output's records may be.
+        Ok(limit.min(self.max_record_bytes))
     }
 
     /// Hands records that have not been sent yet to the client, in the open transaction. Whatever
@@ -198,7 +217,11 @@ impl TransactionalProducer {
         }
         while self.sent < records.len() {
             let view = records.get(self.sent);
-            let mut record = BaseRecord::<[u8], [u8]>::to(&self.target.topic);
+            let topic = match &self.dead_letter_topic {
+                Some(topic) if view.dead => topic,
+                _ => &self.target.topic,
+            };
+            let mut record = BaseRecord::<[u8], [u8]>::to(topic);
             record.key = view.key;
             record.payload = view.value;
             record.headers = view.headers;
@@ -288,6 +311,11 @@ impl TransactionalProducer {
             return Next::Stop(match classify(code) {
                 Verdict::Fenced => SinkError::Fenced {
                     attempted: self.target.attempt("write to"),
+                },
+                Verdict::Misconfigured(hint) => SinkError::Misconfigured {
+                    attempted: self.target.attempt("write to"),
+                    reason,
+                    hint: hint.to_owned(),
                 },
                 _ => SinkError::Failed {
                     attempted: self.target.attempt("write to"),

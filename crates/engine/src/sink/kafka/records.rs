@@ -30,10 +30,14 @@ pub(super) struct Records {
     header_names: Vec<String>,
     headers: Vec<(usize, Range<usize>)>,
     entries: Vec<Record>,
+    /// Entries that are dead letters among the output's own.
+    dead: usize,
 }
 
 #[derive(Debug)]
 struct Record {
+    /// Whether it is for the dead letters' topic.
+    dead: bool,
     key: Option<Range<usize>>,
     value: Option<Range<usize>>,
     headers: Range<usize>,
@@ -41,9 +45,19 @@ struct Record {
 
 /// One record, borrowed.
 pub(super) struct RecordView<'a> {
+    pub(super) dead: bool,
     pub(super) key: Option<&'a [u8]>,
     pub(super) value: Option<&'a [u8]>,
     pub(super) headers: Option<OwnedHeaders>,
+}
+
+/// A row that the topic does not take, as it would have been sent.
+#[derive(Debug)]
+pub(super) struct TooLarge {
+    pub(super) row: usize,
+    pub(super) size: usize,
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) value: Vec<u8>,
 }
 
 /// Why rows did not become records.
@@ -85,12 +99,18 @@ impl Records {
         self.bytes.len()
     }
 
+    /// How many of them are dead letters among the output's own records.
+    pub(super) fn dead(&self) -> usize {
+        self.dead
+    }
+
     pub(super) fn clear(&mut self) {
         const KEPT_BYTES: usize = 4 << 20;
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BYTES);
         self.headers.clear();
         self.entries.clear();
+        self.dead = 0;
     }
 
     pub(super) fn get(&self, index: usize) -> RecordView<'_> {
@@ -110,19 +130,21 @@ impl Records {
             )
         });
         RecordView {
+            dead: record.dead,
             key: record.key.as_ref().map(slice),
             value: record.value.as_ref().map(slice),
             headers,
         }
     }
 
-    /// Adds a batch's rows. `limit` is the topic's `max.message.bytes`.
-    pub(super) fn add(
+    /// Adds a batch's rows, or those of them that the topic takes: the others are returned. `limit`
+    /// is the topic's `max.message.bytes`. Dead letters are cut to it.
+    pub(super) fn add_fitting(
         &mut self,
         batch: &RecordBatch,
         shape: &RecordShape,
         limit: usize,
-    ) -> Result<(), EncodeError> {
+    ) -> Result<Vec<TooLarge>, EncodeError> {
         match shape {
             RecordShape::Json { key, headers } => {
                 let strings = |expr: &dyn datafusion_physical_expr::PhysicalExpr| {
@@ -136,8 +158,35 @@ impl Records {
                     .collect::<Result<Vec<_>, EncodeError>>()?;
                 self.add_json(batch, key.as_ref(), &headers, limit)
             }
-            RecordShape::DeadLetter => self.add_dead_letters(batch, limit),
+            RecordShape::DeadLetter => {
+                self.add_dead_letters(batch, limit)?;
+                Ok(Vec::new())
+            }
         }
+    }
+
+    /// Adds a batch's rows; one that the topic does not take is an error.
+    pub(super) fn add(
+        &mut self,
+        batch: &RecordBatch,
+        shape: &RecordShape,
+        limit: usize,
+    ) -> Result<(), EncodeError> {
+        match self.add_fitting(batch, shape, limit)?.first() {
+            None => Ok(()),
+            Some(TooLarge { size, .. }) => Err(EncodeError::TooLarge { size: *size, limit }),
+        }
+    }
+
+    /// Adds dead letters for rows that this output's topic does not take.
+    pub(super) fn bury(&mut self, letters: &RecordBatch, limit: usize) -> Result<(), EncodeError> {
+        let first = self.entries.len();
+        self.add_dead_letters(letters, limit)?;
+        for letter in &mut self.entries[first..] {
+            letter.dead = true;
+        }
+        self.dead += self.entries.len() - first;
+        Ok(())
     }
 
     fn add_json(
@@ -146,12 +195,13 @@ impl Records {
         key: Option<&ArrayRef>,
         headers: &[(usize, ArrayRef)],
         limit: usize,
-    ) -> Result<(), EncodeError> {
+    ) -> Result<Vec<TooLarge>, EncodeError> {
         let rows = JsonRows::new(batch)?;
+        let mut too_large = Vec::new();
         for row in 0..batch.num_rows() {
             let start = self.bytes.len();
             rows.write(row, &mut self.bytes);
-            let value = Some(start..self.bytes.len());
+            let value = start..self.bytes.len();
             let key = key
                 .and_then(|key| bytes_at(key, row))
                 .map(|key| self.append(key));
@@ -162,17 +212,26 @@ impl Records {
                 }
             }
             let record = Record {
-                key,
-                value,
+                dead: false,
+                key: key.clone(),
+                value: Some(value.clone()),
                 headers: first_header..self.headers.len(),
             };
             let size = self.size_from(start, &record);
             if size > limit {
-                return Err(EncodeError::TooLarge { size, limit });
+                too_large.push(TooLarge {
+                    row,
+                    size,
+                    key: key.map(|key| self.bytes[key].to_vec()),
+                    value: self.bytes[value].to_vec(),
+                });
+                self.bytes.truncate(start);
+                self.headers.truncate(first_header);
+            } else {
+                self.entries.push(record);
             }
-            self.entries.push(record);
         }
-        Ok(())
+        Ok(too_large)
     }
 
     fn add_dead_letters(&mut self, batch: &RecordBatch, limit: usize) -> Result<(), EncodeError> {
@@ -217,6 +276,7 @@ impl Records {
                 self.append(&value[..value.len().min(room)])
             });
             let record = Record {
+                dead: false,
                 key,
                 value,
                 headers: first_header..self.headers.len(),

@@ -293,6 +293,7 @@ impl ParquetSink {
                     rows: file.rows,
                     files: 1,
                     bytes: file.staged.size,
+                    refused: 0,
                 };
                 Ok(sum)
             });

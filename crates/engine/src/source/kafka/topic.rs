@@ -86,7 +86,7 @@ impl KafkaTopic {
             .map_err(|error| self.explain("look up the partitions of", &error))?;
         match found {
             Some(count) => Ok((0..count).map(|p| Partition(p as i32)).collect()),
-            None => Err(SourceError::Misconfigured {
+            None => Err(SourceError::Missing {
                 attempted: format!("source '{}'", self.source_name),
                 reason: format!("topic '{}' does not exist on {}", self.topic, self.brokers),
                 hint: "Create it with `floodmark topics create FILE`".to_owned(),

@@ -36,7 +36,7 @@ fn place(place: CursorPlace) -> CursorSource {
     CursorSource {
         source: SOURCE,
         place,
-        partitions: 3,
+        renewed: BTreeMap::new(),
     }
 }
 

@@ -47,8 +47,12 @@ pub(in crate::cli) fn print(pipeline: &str, status: &Status) {
             0 => String::new(),
             files => format!(" in {} files", human(files)),
         };
+        let refused = match output.committed.refused {
+            0 => String::new(),
+            rows => format!(", {} too large and buried instead", human(rows)),
+        };
         println!(
-            "written to {name}: {} rows{files}{open}",
+            "written to {name}: {} rows{files}{refused}{open}",
             human(output.committed.rows)
         );
     }
