@@ -115,6 +115,46 @@ pub struct StateFile {
 }
 
 impl Manifest {
+    /// A manifest without content, the first of a lineage of its own.
+    pub(crate) fn blank(
+        pipeline: &str,
+        epoch: Epoch,
+        generation: Generation,
+        instance: &str,
+        created_ms: i64,
+    ) -> Self {
+        Self {
+            pipeline: pipeline.to_owned(),
+            epoch,
+            generation,
+            instance: instance.to_owned(),
+            lineage: instance.to_owned(),
+            created_ms,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            sources: BTreeMap::new(),
+            windows: BTreeMap::new(),
+            sinks: BTreeMap::new(),
+            files: BTreeMap::new(),
+        }
+    }
+
+    /// The manifest after this one, whose work is done: nothing is left to commit, so the pipeline
+    /// file may change freely until the next start.
+    pub(crate) fn settled(mut self) -> Self {
+        self.epoch = self.epoch.next();
+        for sink in self.sinks.values_mut() {
+            sink.work = serde_json::Value::Null;
+            sink.carried = None;
+        }
+        let chunks = self
+            .windows
+            .values()
+            .flat_map(|window| window.open.values().flatten());
+        let referred: BTreeSet<&String> = chunks.map(|chunk| &chunk.file).collect();
+        self.files.retain(|file, _| referred.contains(file));
+        self
+    }
+
     /// Next offsets by source and partition, as JSON for people.
     pub fn describe_offsets(&self) -> String {
         let sources = self.sources.iter().map(|(name, source)| {

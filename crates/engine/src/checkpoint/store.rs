@@ -15,8 +15,8 @@ use super::manifest::{Manifest, StateFile};
 use crate::storage::{PutNew, StorageError, Store};
 use crate::units::{Epoch, Generation};
 
-const MANIFESTS: &str = "manifest";
-const STATES: &str = "state";
+pub(super) const MANIFESTS: &str = "manifest";
+pub(super) const STATES: &str = "state";
 
 /// Why a checkpoint could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -60,9 +60,9 @@ pub enum Stored {
 
 /// Reads and writes checkpoints.
 pub struct CheckpointStore {
-    store: Store,
+    pub(super) store: Store,
     /// Checkpoints to keep.
-    retain: usize,
+    pub(super) retain: usize,
     /// Files that the checkpoints kept refer to.
     kept: BTreeMap<Epoch, BTreeSet<String>>,
 }
@@ -72,11 +72,11 @@ pub fn state_name(epoch: Epoch, generation: Generation, what: &str) -> String {
     format!("{STATES}/{:020}-{}-{what}.arrow", epoch.0, generation.0)
 }
 
-fn manifest_name(epoch: Epoch) -> String {
+pub(super) fn manifest_name(epoch: Epoch) -> String {
     format!("{MANIFESTS}/{:020}.json", epoch.0)
 }
 
-fn epoch_of(name: &str) -> Option<Epoch> {
+pub(super) fn epoch_of(name: &str) -> Option<Epoch> {
     let file = name.rsplit('/').next()?;
     file.get(..20)?.parse().ok().map(Epoch)
 }
@@ -123,7 +123,8 @@ impl CheckpointStore {
             .collect())
     }
 
-    async fn read(&self, epoch: Epoch) -> Result<Manifest, CheckpointError> {
+    /// Reads one manifest.
+    pub async fn read(&self, epoch: Epoch) -> Result<Manifest, CheckpointError> {
         let name = manifest_name(epoch);
         let Some(bytes) = self.store.get(&name).await? else {
             return Err(CheckpointError::Missing { name });

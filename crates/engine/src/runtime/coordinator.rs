@@ -16,7 +16,6 @@ use std::time::Duration;
 use floodmark_pipeline::Pipeline;
 use floodmark_sql::Plan;
 
-use super::barrier::Barrier;
 use super::error::EngineError;
 use super::message::{
     Command, Message, Panes, SinkCommand, SinkId, SinkRun, WorkerId, WorkerRun, WorkerView, lock,
@@ -30,6 +29,7 @@ use crate::sink::SinkError;
 use crate::units::{Epoch, Generation, OutputId, Partition};
 use crate::watermark::{Watermark, WatermarkTracker};
 use crate::window::OpenWindows;
+use checkpointing::Barrier;
 
 /// Time between looks at watermarks, sources and the time for a checkpoint.
 const TICK: Duration = Duration::from_millis(10);

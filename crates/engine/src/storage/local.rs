@@ -53,6 +53,20 @@ impl LocalStore {
         Ok(store)
     }
 
+    /// A directory that is there; nothing is written.
+    pub(super) fn existing(root: &Path) -> Result<Self, Trouble> {
+        let root = std::path::absolute(root).map_err(|error| surfaced(&error))?;
+        if fs::metadata(&root)
+            .map_err(|error| surfaced(&error))?
+            .is_dir()
+        {
+            return Ok(Self {
+                root: Arc::new(root),
+            });
+        }
+        Err(surfaced(&io::ErrorKind::NotADirectory.into()))
+    }
+
     pub(super) async fn put(
         &self,
         name: &str,
@@ -151,26 +165,28 @@ impl LocalStore {
         .await
     }
 
-    pub(super) async fn clean(
+    /// Hidden files last written before `before` whose published names `wanted` accepts.
+    pub(super) async fn leftovers(
         &self,
         directory: &str,
         before: SystemTime,
-        doomed: impl Fn(&str) -> bool + Send + 'static,
-    ) -> Result<usize, Cause> {
+        wanted: impl Fn(&str) -> bool + Send + 'static,
+    ) -> Result<Vec<Entry>, Cause> {
         self.run(directory, move |store, directory| {
-            let mut removed = 0;
+            let mut found = Vec::new();
             store.walk(directory, &mut |name, metadata| {
-                let leftover = published_name(&name).is_some_and(|name| doomed(&name));
-                if leftover && metadata.modified()? < before {
-                    match fs::remove_file(store.root.join(&name)) {
-                        Ok(()) => removed += 1,
-                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                        Err(error) => return Err(error),
-                    }
+                let leftover = published_name(&name).is_some_and(|name| wanted(&name));
+                let modified = metadata.modified()?;
+                if leftover && modified < before {
+                    found.push(Entry {
+                        name,
+                        size: metadata.len(),
+                        modified,
+                    });
                 }
                 Ok(())
             })?;
-            Ok(removed)
+            Ok(found)
         })
         .await
     }

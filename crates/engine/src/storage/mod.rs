@@ -29,6 +29,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use floodmark_pipeline::{Location, Storage};
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 mod error;
@@ -43,6 +44,8 @@ mod conformance;
 mod tests;
 
 pub use error::StorageError;
+#[doc(hidden)]
+pub use object::Client;
 pub use stage::StageWriter;
 
 use error::{Cause, Trouble};
@@ -72,7 +75,11 @@ pub struct Store {
 struct Inner {
     location: String,
     backend: Backend,
+    pause: Pause,
 }
+
+/// How to wait between tries.
+pub type Pause = Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>;
 
 enum Backend {
     Local(local::LocalStore),
@@ -168,6 +175,26 @@ impl Store {
         Ok(Self::new(location.to_string(), backend))
     }
 
+    /// Opens a place to look at it. Nothing is created, written or probed: a place that is not there
+    /// is an error, a server that does not answer shows with the first call.
+    pub async fn look_at(location: &Location, options: &Storage) -> Result<Self, StorageError> {
+        let attempted = format!("opening {location}");
+        let backend = match location {
+            Location::Local(path) => {
+                let path = path.clone();
+                let opened = blocking(move || local::LocalStore::existing(&path)).await;
+                Backend::Local(opened.map_err(|trouble| trouble.during(&attempted))?)
+            }
+            Location::S3 { bucket, prefix } => {
+                let client = s3::Config::resolve(bucket, options, std::env::vars())
+                    .and_then(|config| config.client(s3::Patience::Probing))
+                    .map_err(|trouble| trouble.during(&attempted))?;
+                Backend::Object(object::ObjectBackend::new(client, prefix))
+            }
+        };
+        Ok(Self::new(location.to_string(), backend))
+    }
+
     /// An empty store in memory; clones share it.
     pub fn in_memory() -> Self {
         let client = Arc::new(object_store::memory::InMemory::new());
@@ -177,9 +204,25 @@ impl Store {
         )
     }
 
+    /// A store over any client of an object store, and over its time.
+    #[doc(hidden)]
+    pub fn over(location: &str, client: Arc<impl Client>, pause: Pause) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                location: location.to_owned(),
+                backend: Backend::Object(object::ObjectBackend::new(client, "")),
+                pause,
+            }),
+        }
+    }
+
     fn new(location: String, backend: Backend) -> Self {
         Self {
-            inner: Arc::new(Inner { location, backend }),
+            inner: Arc::new(Inner {
+                location,
+                backend,
+                pause: Arc::new(|time| Box::pin(tokio::time::sleep(time))),
+            }),
         }
     }
 
@@ -219,7 +262,7 @@ impl Store {
                 Ok(None) => {}
                 Err(error) => return Err(error),
             }
-            tokio::time::sleep(backoff).await;
+            (self.inner.pause)(backoff).await;
             backoff *= 2;
         }
         Err(StorageError::Unavailable {
@@ -370,6 +413,26 @@ impl Store {
         }
     }
 
+    /// Hidden files under a directory that were last written before `before` and whose published
+    /// names `wanted` accepts. Their own names are what [`delete`](Self::delete) takes. In a bucket
+    /// there is nothing that could be listed; see the module.
+    pub async fn leftovers(
+        &self,
+        directory: &str,
+        before: SystemTime,
+        wanted: impl Fn(&str) -> bool + Send + 'static,
+    ) -> Result<Vec<Entry>, StorageError> {
+        let mut found = match &self.inner.backend {
+            Backend::Local(local) => local
+                .leftovers(directory, before, wanted)
+                .await
+                .map_err(|cause| cause.during(self.attempted("listing", directory)))?,
+            Backend::Object(_) => Vec::new(),
+        };
+        found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(found)
+    }
+
     /// Removes hidden files under a directory that were last written before `before` and whose
     /// published names `doomed` accepts. Returns how many. In a bucket there is nothing that could
     /// be listed; see the module.
@@ -379,13 +442,12 @@ impl Store {
         before: SystemTime,
         doomed: impl Fn(&str) -> bool + Send + 'static,
     ) -> Result<usize, StorageError> {
-        match &self.inner.backend {
-            Backend::Local(local) => local
-                .clean(directory, before, doomed)
-                .await
-                .map_err(|cause| cause.during(self.attempted("cleaning", directory))),
-            Backend::Object(_) => Ok(0),
+        let mut removed = 0;
+        for leftover in self.leftovers(directory, before, doomed).await? {
+            self.delete(&leftover.name).await?;
+            removed += 1;
         }
+        Ok(removed)
     }
 
     /// Compares the visible object with what was staged.

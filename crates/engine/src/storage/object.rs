@@ -27,7 +27,7 @@ const PARTS_IN_FLIGHT: usize = 6;
 const MAX_PARTS: usize = 10_000;
 
 /// What is asked of a client.
-pub(super) trait Client: ObjectStore + MultipartStore {}
+pub trait Client: ObjectStore + MultipartStore {}
 
 impl<T: ObjectStore + MultipartStore> Client for T {}
 

@@ -10,6 +10,7 @@ use arrow::record_batch::RecordBatch;
 use super::cursor::{self, Cursor, SourceCursor};
 use super::producer::TransactionalProducer;
 use super::records::{EncodeError, Records};
+use super::transactions::{Connect, Transactions};
 use super::{CursorPlace, RecordShape, SinkTarget};
 use crate::rows::Origin;
 use crate::sink::{CommitPermit, Committed, OutputRows, PreCommit, Progress, Sink, SinkError};
@@ -36,7 +37,7 @@ pub struct KafkaAheadSink {
     target: SinkTarget,
     shape: RecordShape,
     places: Vec<SourceCursor>,
-    producer: TransactionalProducer,
+    producer: Box<dyn Transactions>,
     /// What had been sent before this instance began; rows below are dropped.
     resumed: Cursor,
     /// How far each partition has been evaluated and written.
@@ -57,6 +58,17 @@ impl KafkaAheadSink {
         shape: RecordShape,
         sources: &[CursorSource],
     ) -> Result<Self, SinkError> {
+        Self::over(target, shape, sources, &mut TransactionalProducer::open)
+    }
+
+    /// The same over any producer.
+    #[doc(hidden)]
+    pub fn over(
+        target: SinkTarget,
+        shape: RecordShape,
+        sources: &[CursorSource],
+        connect: Connect<'_>,
+    ) -> Result<Self, SinkError> {
         let places: Vec<SourceCursor> = sources
             .iter()
             .map(|source| SourceCursor {
@@ -65,8 +77,7 @@ impl KafkaAheadSink {
                 partitions: source.partitions,
             })
             .collect();
-        let (producer, committed) =
-            TransactionalProducer::open(&target, |_| cursor::request(&places, &target.topic))?;
+        let (producer, committed) = connect(&target, cursor::request(&places, &target.topic))?;
         let resumed = cursor::read(&places, &target.topic, &target.lineage, &committed);
         Ok(Self {
             progress: resumed.clone(),

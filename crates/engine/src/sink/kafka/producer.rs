@@ -18,6 +18,7 @@ use rdkafka::util::Timeout;
 
 use super::SinkTarget;
 use super::records::Records;
+use super::transactions::{Opened, Transactions};
 use crate::kafka::admin::{CONNECT_TIMEOUT, Topics};
 use crate::kafka::{ClientEvents, Role, Verdict, classify, client_config, create_failed, explain};
 use crate::sink::SinkError;
@@ -71,11 +72,11 @@ impl TransactionalProducer {
     /// `marks` in the private group as they stand after that.
     pub(super) fn open(
         target: &SinkTarget,
-        marks: impl FnOnce(usize) -> TopicPartitionList,
-    ) -> Result<(Self, TopicPartitionList), SinkError> {
+        marks: TopicPartitionList,
+    ) -> Result<Opened, SinkError> {
         let deadline = Instant::now() + CONNECT_TIMEOUT;
         let topics = Topics::new(&target.cluster)?;
-        let Some(partitions) = topics.partitions(&target.topic, deadline)? else {
+        if topics.partitions(&target.topic, deadline)?.is_none() {
             return Err(SinkError::Misconfigured {
                 attempted: format!("output '{}'", target.output),
                 reason: format!(
@@ -84,7 +85,7 @@ impl TransactionalProducer {
                 ),
                 hint: "Create it with `floodmark topics create FILE`".to_owned(),
             });
-        };
+        }
         let max_record_bytes = topics
             .max_message_bytes(&target.topic, deadline)
             .min(LARGEST_RECORD);
@@ -123,52 +124,8 @@ impl TransactionalProducer {
             "prepare transactions on",
             |timeout| this.producer.init_transactions(timeout),
         )?;
-        let committed = this.read_marks(&marker, &marks(partitions))?;
-        Ok((this, committed))
-    }
-
-    /// Largest record the topic takes, in bytes.
-    pub(super) fn max_record_bytes(&self) -> usize {
-        self.max_record_bytes
-    }
-
-    /// Hands records that have not been sent yet to the client, in the open transaction. Whatever
-    /// fails here comes up again in [`commit`](Self::commit), which repairs it.
-    pub(super) fn feed(&mut self, records: &Records) -> Result<(), SinkError> {
-        match self.send(records) {
-            Ok(()) | Err(Next::Retry(_) | Next::Replay(_)) => Ok(()),
-            Err(Next::Stop(error)) => Err(error),
-        }
-    }
-
-    /// Sends what is left of `records` and commits them together with `mark`.
-    pub(super) fn commit(
-        &mut self,
-        records: &Records,
-        mark: &TopicPartitionList,
-    ) -> Result<(), SinkError> {
-        let deadline = Instant::now() + COMMIT_LIMIT;
-        let mut pause = FIRST_PAUSE;
-        for attempt in 1.. {
-            let error = match self.try_commit(records, mark, deadline) {
-                Ok(()) => break,
-                Err(Next::Stop(error)) => return Err(error),
-                // The limit is used up. Whether the commit went through is not known here; the next
-                // instance learns it from the mark.
-                Err(Next::Retry(error)) => return Err(self.explain("write to", &error)),
-                Err(Next::Replay(error)) => error,
-            };
-            tracing::debug!(output = self.target.output, attempt, %error, "transaction aborted");
-            self.abort(deadline)?;
-            if attempt >= MOST_ATTEMPTS || Instant::now() >= deadline {
-                return Err(self.explain("write to", &error));
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-        self.in_transaction = false;
-        self.sent = 0;
-        Ok(())
+        let committed = this.read_marks(&marker, marks)?;
+        Ok((Box::new(this), committed))
     }
 
     fn try_commit(
@@ -314,7 +271,7 @@ impl TransactionalProducer {
     fn read_marks(
         &self,
         marker: &BaseConsumer<ClientEvents>,
-        marks: &TopicPartitionList,
+        marks: TopicPartitionList,
     ) -> Result<TopicPartitionList, SinkError> {
         if marks.count() == 0 {
             return Ok(TopicPartitionList::new());
@@ -345,6 +302,44 @@ impl TransactionalProducer {
             self.events.log(),
         )
         .into()
+    }
+}
+
+impl Transactions for TransactionalProducer {
+    fn max_record_bytes(&self) -> usize {
+        self.max_record_bytes
+    }
+
+    fn feed(&mut self, records: &Records) -> Result<(), SinkError> {
+        match self.send(records) {
+            Ok(()) | Err(Next::Retry(_) | Next::Replay(_)) => Ok(()),
+            Err(Next::Stop(error)) => Err(error),
+        }
+    }
+
+    fn commit(&mut self, records: &Records, mark: &TopicPartitionList) -> Result<(), SinkError> {
+        let deadline = Instant::now() + COMMIT_LIMIT;
+        let mut pause = FIRST_PAUSE;
+        for attempt in 1.. {
+            let error = match self.try_commit(records, mark, deadline) {
+                Ok(()) => break,
+                Err(Next::Stop(error)) => return Err(error),
+                // The limit is used up. Whether the commit went through is not known here; the next
+                // instance learns it from the mark.
+                Err(Next::Retry(error)) => return Err(self.explain("write to", &error)),
+                Err(Next::Replay(error)) => error,
+            };
+            tracing::debug!(output = self.target.output, attempt, %error, "transaction aborted");
+            self.abort(deadline)?;
+            if attempt >= MOST_ATTEMPTS || Instant::now() >= deadline {
+                return Err(self.explain("write to", &error));
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        self.in_transaction = false;
+        self.sent = 0;
+        Ok(())
     }
 }
 
