@@ -105,6 +105,16 @@ pub async fn claim<S, E>(
     Err(ClaimError::GaveWay)
 }
 
+/// Whether another instance has taken over from the one of `generation`. A sink that was fenced does
+/// not know: its server may have given up on a transaction that took too long, or an instance that
+/// was replaced long ago has woken up while it was opening its sinks. Taking over always begins with
+/// the checkpoint. If that cannot be read, the answer is yes: whoever does not know that it is the
+/// owner stops.
+pub async fn has_successor(store: &mut CheckpointStore, generation: Generation) -> bool {
+    let newest = store.newest().await;
+    !matches!(newest, Ok(Some(newest)) if newest.generation == generation)
+}
+
 /// The manifest that takes over from `found`: the generation one higher, everything else as it was
 /// found. It also pins the positions of a first start, `latest` included.
 fn successor(

@@ -27,7 +27,7 @@ mod manifest;
 mod recover;
 mod store;
 
-pub use claim::{ClaimError, Claimed, claim};
+pub use claim::{ClaimError, Claimed, claim, has_successor};
 pub use codec::{CodecError, decode_batches, decode_manifest, encode_batches, encode_manifest};
 pub use inspect::{Damage, Listed, Verified, WindowRows};
 pub use manifest::{

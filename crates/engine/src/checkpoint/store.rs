@@ -91,6 +91,11 @@ impl CheckpointStore {
         }
     }
 
+    /// The same place, for somebody who only reads.
+    pub fn reader(&self) -> Self {
+        Self::new(self.store.clone(), self.retain)
+    }
+
     /// The newest checkpoint. A damaged one is an error, never skipped for an older one: that
     /// would repeat what has been made visible.
     pub async fn newest(&mut self) -> Result<Option<Manifest>, CheckpointError> {

@@ -20,12 +20,11 @@ use super::error::EngineError;
 use super::message::{
     Command, Message, Panes, SinkCommand, SinkId, SinkRun, WorkerId, WorkerRun, WorkerView, lock,
 };
-use super::start::{DRAIN_TIMEOUT, Parts, StartedSource};
+use super::start::{DRAIN_TIMEOUT, Parts, StartedSource, blame};
 use super::status::{Phase, Status, StatusBoard};
 use super::{RunOptions, StopSignal};
 use crate::checkpoint::{CheckpointStore, ChunkRef, Manifest, StateFile};
 use crate::clock::Clock;
-use crate::sink::SinkError;
 use crate::units::{Epoch, Generation, OutputId, Partition};
 use crate::watermark::{Watermark, WatermarkTracker};
 use crate::window::OpenWindows;
@@ -94,7 +93,9 @@ pub fn run(
         posted: Duration::ZERO,
     };
     let outcome = coordinator.serve(stop, board);
-    let outcome = outcome.map_err(|error| coordinator.blame(error));
+    let run = &mut coordinator.checkpoint;
+    let outcome =
+        outcome.map_err(|error| blame(error, &mut run.reader, run.generation, &coordinator.tokio));
     let status = coordinator.status();
     board.post(status.clone());
     drop(coordinator);
@@ -128,6 +129,8 @@ struct Closing {
 pub(super) struct CheckpointRun {
     /// Away while a task uses it.
     store: Option<Box<CheckpointStore>>,
+    /// Is never away.
+    reader: CheckpointStore,
     lineage: String,
     pub(super) generation: Generation,
     /// Newest durable epoch.
@@ -191,6 +194,7 @@ impl SourceRun {
 impl CheckpointRun {
     fn new(claimed: &Manifest, store: Box<CheckpointStore>, now: Duration) -> Self {
         Self {
+            reader: store.reader(),
             store: Some(store),
             lineage: claimed.lineage.clone(),
             generation: claimed.generation,
@@ -368,35 +372,6 @@ impl Coordinator {
                 order(&self.workers[least], command);
             }
         }
-    }
-
-    /// Tells a sink that another instance has fenced from one whose server has given up on its
-    /// transaction: taking over always begins with the checkpoint.
-    fn blame(&mut self, error: EngineError) -> EngineError {
-        let EngineError::Sink {
-            sink,
-            source: SinkError::Fenced { attempted },
-        } = error
-        else {
-            return error;
-        };
-        let ours = self.checkpoint.generation;
-        let newest = self
-            .checkpoint
-            .store
-            .as_mut()
-            .map(|store| self.tokio.block_on(store.newest()));
-        let source = match newest {
-            Some(Ok(Some(newest))) if newest.generation == ours => SinkError::Failed {
-                attempted,
-                reason:
-                    "the broker has given up on this instance's transaction, which took longer \
-                         than its timeout; no other instance has taken over, a restart goes on"
-                        .to_owned(),
-            },
-            _ => SinkError::Fenced { attempted },
-        };
-        EngineError::Sink { sink, source }
     }
 
     /// Queues a command for a sink, behind those that wait already. The coordinator never waits for

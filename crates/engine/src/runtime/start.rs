@@ -10,7 +10,7 @@ use super::error::EngineError;
 use super::monitor::Health;
 use crate::checkpoint::{
     CheckpointStore, ChunkRef, ClaimError, Claimed, Expected, Manifest, PartitionState,
-    SourceState, claim,
+    SourceState, claim, has_successor,
 };
 use crate::clock::Clock;
 use crate::ledger::{Ledger, OutputLedger};
@@ -142,7 +142,10 @@ pub(super) fn start(mut parts: Parts, until_caught_up: bool) -> Result<Started, 
     let (sources, claimed) = take_over(&mut parts, until_caught_up)?;
     let mut sinks = Vec::new();
     for (slot, name) in slots(&parts.pipeline) {
-        sinks.push(open_sink(&mut parts, slot, name, &claimed)?);
+        let opened = open_sink(&mut parts, slot, name, &claimed);
+        let generation = claimed.manifest().generation;
+        let (store, tokio) = (&mut parts.checkpoints, &parts.tokio);
+        sinks.push(opened.map_err(|error| blame(error, store, generation, tokio))?);
     }
     let open = open_windows(&parts, claimed.manifest())?;
     Ok(Started {
@@ -339,6 +342,35 @@ fn open_sink(
         sink,
         committed,
     })
+}
+
+/// Tells a sink that another instance has fenced from one that nobody has taken over from: that one
+/// is to be started again.
+pub(super) fn blame(
+    error: EngineError,
+    checkpoints: &mut CheckpointStore,
+    generation: Generation,
+    tokio: &tokio::runtime::Handle,
+) -> EngineError {
+    let EngineError::Sink {
+        sink,
+        source: SinkError::Fenced { attempted },
+    } = error
+    else {
+        return error;
+    };
+    let source = if tokio.block_on(has_successor(checkpoints, generation)) {
+        SinkError::Fenced { attempted }
+    } else {
+        let reason = "the broker has given up on this instance's transaction, which took longer \
+                      than its timeout, or an instance that had been replaced has interfered; no \
+                      other instance has taken over, a restart goes on";
+        SinkError::Failed {
+            attempted,
+            reason: reason.to_owned(),
+        }
+    };
+    EngineError::Sink { sink, source }
 }
 
 fn load(

@@ -104,7 +104,8 @@ fn list(at: &Where) -> Result<(), Failure> {
     if listed.is_empty() {
         return say(&place.without_checkpoints());
     }
-    let mut rows = vec![["epoch", "generation", "instance", "written", "size", ""].map(str::to_owned)];
+    let mut rows =
+        vec![["epoch", "generation", "instance", "written", "size", ""].map(str::to_owned)];
     for listed in &listed {
         let epoch = listed.epoch.to_string();
         rows.push(match &listed.manifest {

@@ -26,7 +26,8 @@ pub(super) fn count(count: u64, thing: &str) -> String {
 
 /// An instant, milliseconds since the epoch, in UTC.
 pub(super) fn instant(ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| format!("{ms} ms"), |at| at.to_string())
+    jiff::Timestamp::from_millisecond(ms)
+        .map_or_else(|_| format!("{ms} ms"), |at| format!("{at:.3}"))
 }
 
 /// Rows in columns, two spaces apart.
@@ -39,7 +40,9 @@ pub(super) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     }
     let line = |row: &[String; N]| {
         let cells = row.iter().zip(widths);
-        let line: String = cells.map(|(cell, width)| format!("{cell:width$}  ")).collect();
+        let line: String = cells
+            .map(|(cell, width)| format!("{cell:width$}  "))
+            .collect();
         line.trim_end().to_owned()
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n")

@@ -9,7 +9,7 @@ use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 use floodmark_engine::checkpoint::{
     CheckpointError, CheckpointStore, ChunkRef, ClaimError, Expected, Manifest, PartitionState,
-    SourceState, StateFile, Stored, claim,
+    SourceState, StateFile, Stored, claim, has_successor,
 };
 use floodmark_engine::ledger::{Ledger, OutputLedger};
 use floodmark_engine::runtime::{Frozen, Next, Round, SinkId};
@@ -40,6 +40,8 @@ pub(super) enum End {
     Finished,
     /// Another instance has taken over.
     Fenced,
+    /// Its producers were fenced, but nobody has taken over: a restart goes on.
+    Ousted,
     /// The world was too hostile.
     Failed(String),
 }
@@ -111,19 +113,34 @@ struct Instance {
 
 /// Runs an instance to its end.
 pub(super) async fn run(world: Shared, id: InstanceId, until_end: bool) -> End {
-    match start(world, id).await {
-        Ok(mut instance) => {
-            instance.close_windows = until_end;
-            match instance.serve(until_end).await {
-                Ok(()) => End::Finished,
-                Err(end) => end,
+    let mut owned = None;
+    match live(world, id, until_end, &mut owned).await {
+        Ok(()) => End::Finished,
+        Err(End::Fenced) => match owned {
+            Some((mut store, generation)) if !has_successor(&mut store, generation).await => {
+                End::Ousted
             }
-        }
+            _ => End::Fenced,
+        },
         Err(end) => end,
     }
 }
 
-async fn start(world: Shared, id: InstanceId) -> Result<Instance, End> {
+/// What an instance owns once it has claimed it.
+type Owned = Option<(CheckpointStore, Generation)>;
+
+async fn live(
+    world: Shared,
+    id: InstanceId,
+    until_end: bool,
+    owned: &mut Owned,
+) -> Result<(), End> {
+    let mut instance = start(world, id, owned).await?;
+    instance.close_windows = until_end;
+    instance.serve(until_end).await
+}
+
+async fn start(world: Shared, id: InstanceId, owned: &mut Owned) -> Result<Instance, End> {
     let name = format!("instance-{}", id.0);
     let (retain, partitions) = {
         let mut world = world.lock();
@@ -151,6 +168,7 @@ async fn start(world: Shared, id: InstanceId) -> Result<Instance, End> {
         ClaimError::Sources(end) => end,
         ClaimError::Incompatible { differences } => End::Failed(differences.join("; ")),
     })?;
+    *owned = Some((store.reader(), claimed.manifest().generation));
     let (to_self, inbox) = mpsc::channel(64);
     let queues = sinks::open(&world, id, &name, &claimed, &store, &to_self).await?;
     let manifest = claimed.into_manifest();

@@ -56,6 +56,7 @@ struct Seen {
     killed: u64,
     paused: u64,
     fenced: u64,
+    ousted: u64,
     failed: u64,
     finished: u64,
 }
@@ -128,7 +129,9 @@ impl Driver {
             if let Some(violation) = self.world.lock().observer.violation() {
                 return Err(violation.to_owned());
             }
-            self.count_ends()?;
+            if self.count_ends()? {
+                continue;
+            }
             let event = self.world.lock().next();
             match event {
                 Some(event) => self.happen(event),
@@ -166,13 +169,15 @@ impl Driver {
         });
     }
 
-    /// What instances ended with; the last one has to finish.
-    fn count_ends(&mut self) -> Result<(), String> {
+    /// Counts what instances have ended with, if any have; the last one has to finish.
+    fn count_ends(&mut self) -> Result<bool, String> {
         let ends = std::mem::take(&mut self.world.lock().ends);
+        let any = !ends.is_empty();
         for (id, end) in ends {
             match &end {
                 End::Finished => self.seen.finished += 1,
                 End::Fenced => self.seen.fenced += 1,
+                End::Ousted => self.seen.ousted += 1,
                 End::Failed(_) => self.seen.failed += 1,
             }
             if let End::Failed(reason) = &end
@@ -185,15 +190,15 @@ impl Driver {
             }
             match end {
                 End::Finished => {}
-                // One that started just before it came later.
-                End::Fenced if self.finals < MOST_FINALS => {
+                // One that started before it came later, or woke up while it was opening its sinks.
+                End::Fenced | End::Ousted if self.finals < MOST_FINALS => {
                     self.finals += 1;
                     self.start(true);
                 }
                 other => return Err(format!("INV-LIVE: the last instance ends with {other:?}")),
             }
         }
-        Ok(())
+        Ok(any)
     }
 
     fn happen(&mut self, event: Event) {
@@ -419,6 +424,7 @@ impl Seen {
         self.killed += other.killed;
         self.paused += other.paused;
         self.fenced += other.fenced;
+        self.ousted += other.ousted;
         self.failed += other.failed;
         self.finished += other.finished;
     }

@@ -12,7 +12,7 @@ use floodmark_pipeline::Pipeline;
 use super::place::Place;
 use super::say;
 use crate::cli::exit::Failure;
-use crate::cli::generate::duration;
+use crate::cli::generate::values::duration;
 use crate::cli::words::{bytes, count};
 
 /// Said wherever a bucket is involved.
@@ -61,7 +61,11 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             }
         }
     }
-    let verb = if args.dry_run { "would remove" } else { "removed" };
+    let verb = if args.dry_run {
+        "would remove"
+    } else {
+        "removed"
+    };
     for doomed in &doomed {
         let Doomed { store, entry, why } = doomed;
         if !args.dry_run {
@@ -72,7 +76,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         say(&format!("{verb} {at}/{} ({size}): {why}", entry.name))?;
     }
     let size = bytes(doomed.iter().map(|doomed| doomed.entry.size).sum());
-    say(&format!("{verb} {}, {size}", count(doomed.len() as u64, "object")))?;
+    say(&format!(
+        "{verb} {}, {size}",
+        count(doomed.len() as u64, "object")
+    ))?;
     if remote {
         say(UPLOADS)?;
     }
@@ -90,10 +97,16 @@ fn checkpoint_objects(place: &Place, before: SystemTime) -> Result<Vec<Doomed>, 
     };
     let superseded = place.io.block_on(place.checkpoints.superseded(before));
     let superseded = superseded.context("looking for what is superseded")?;
-    let leftovers = place.io.block_on(place.store.leftovers("", before, |_| true));
+    let leftovers = place
+        .io
+        .block_on(place.store.leftovers("", before, |_| true));
     let leftovers = leftovers.map_err(anyhow::Error::from)?;
-    let superseded = superseded.into_iter().map(doom("no kept checkpoint needs it"));
-    let leftovers = leftovers.into_iter().map(doom("a write that was not finished"));
+    let superseded = superseded
+        .into_iter()
+        .map(doom("no kept checkpoint needs it"));
+    let leftovers = leftovers
+        .into_iter()
+        .map(doom("a write that was not finished"));
     Ok(superseded.chain(leftovers).collect())
 }
 
@@ -126,7 +139,9 @@ fn output_files(
             .collect();
         let abandoned = named_before(&pipeline.name, named, newest);
         let wanted = move |name: &str| abandoned(name) && !needed.contains(name);
-        let store = place.io.block_on(Store::look_at(&spec.location, &pipeline.storage));
+        let store = place
+            .io
+            .block_on(Store::look_at(&spec.location, &pipeline.storage));
         let store = match store {
             Ok(store) => store,
             Err(error) => {
@@ -140,7 +155,11 @@ fn output_files(
             entry,
             why: "staged by an instance that is gone, and no checkpoint lists it",
         };
-        let doomed = found.map_err(anyhow::Error::from)?.into_iter().map(doom).collect();
+        let doomed = found
+            .map_err(anyhow::Error::from)?
+            .into_iter()
+            .map(doom)
+            .collect();
         all.push((store, doomed));
     }
     Ok(all)

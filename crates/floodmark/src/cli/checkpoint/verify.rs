@@ -20,7 +20,7 @@ pub(super) fn run(at: &Where) -> Result<(), Failure> {
         say(&summary(&verified))?;
         for damage in &verified.damage {
             say(&format!(
-                "damaged: {} (checkpoint {}): {}",
+                "{} of checkpoint {}: {}",
                 damage.object, damage.epoch, damage.reason
             ))?;
         }
@@ -46,7 +46,10 @@ fn summary(verified: &Verified) -> String {
 
 /// What to do about it: the newest checkpoint is the one that counts.
 fn way_out(verified: &Verified) -> Option<String> {
-    let of_newest = verified.damage.iter().find(|damage| Some(damage.epoch) == verified.newest);
+    let of_newest = verified
+        .damage
+        .iter()
+        .find(|damage| Some(damage.epoch) == verified.newest);
     if let Some(damage) = of_newest {
         return Some(format!(
             "the newest checkpoint, {}, cannot be used: the pipeline will not start. Restore the \
