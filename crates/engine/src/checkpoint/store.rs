@@ -49,6 +49,9 @@ pub enum CheckpointError {
     Invariant(String),
 }
 
+/// How often the newest manifest is looked for again because it was deleted as old meanwhile.
+const NEWEST_ATTEMPTS: usize = 10;
+
 /// Whose manifest holds the epoch now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stored {
@@ -99,11 +102,19 @@ impl CheckpointStore {
     /// The newest checkpoint. A damaged one is an error, never skipped for an older one: that
     /// would repeat what has been made visible.
     pub async fn newest(&mut self) -> Result<Option<Manifest>, CheckpointError> {
-        let epochs: BTreeSet<Epoch> = self.manifests().await?.into_iter().collect();
-        let Some(newest) = epochs.last() else {
-            return Ok(None);
+        let (mut epochs, mut attempts) = (self.manifests().await?, NEWEST_ATTEMPTS);
+        let (newest, manifest) = loop {
+            let Some(newest) = epochs.last().copied() else {
+                return Ok(None);
+            };
+            match self.read(newest).await {
+                Ok(manifest) => break (newest, manifest),
+                // It was listed: a running instance has taken later ones meanwhile and deleted it.
+                Err(CheckpointError::Missing { .. }) if attempts > 1 => attempts -= 1,
+                Err(error) => return Err(error),
+            }
+            epochs = self.manifests().await?;
         };
-        let manifest = self.read(*newest).await?;
         let older = epochs.iter().rev().skip(1).take(self.retain);
         for epoch in older {
             // Nothing depends on an older one; a running instance may be deleting it.
@@ -116,11 +127,12 @@ impl CheckpointStore {
             }
         }
         self.kept
-            .insert(*newest, manifest.files.keys().cloned().collect());
+            .insert(newest, manifest.files.keys().cloned().collect());
         Ok(Some(manifest))
     }
 
-    async fn manifests(&self) -> Result<Vec<Epoch>, StorageError> {
+    /// Numbers of the manifests that are there.
+    async fn manifests(&self) -> Result<BTreeSet<Epoch>, StorageError> {
         let entries = self.store.list(MANIFESTS).await?;
         Ok(entries
             .iter()

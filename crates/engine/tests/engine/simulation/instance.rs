@@ -116,12 +116,16 @@ pub(super) async fn run(world: Shared, id: InstanceId, until_end: bool) -> End {
     let mut owned = None;
     match live(world, id, until_end, &mut owned).await {
         Ok(()) => End::Finished,
-        Err(End::Fenced) => match owned {
-            Some((mut store, generation)) if !has_successor(&mut store, generation).await => {
+        Err(End::Fenced) => {
+            let Some((mut store, generation)) = owned else {
+                return End::Fenced;
+            };
+            if has_successor(&mut store, generation).await {
+                End::Fenced
+            } else {
                 End::Ousted
             }
-            _ => End::Fenced,
-        },
+        }
         Err(end) => end,
     }
 }

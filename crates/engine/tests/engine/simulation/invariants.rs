@@ -10,6 +10,8 @@
 //! | INV-OWNER | generations only grow, and each is one instance's |
 //! | INV-NAME | no file's name is given twice, and no visible file is replaced |
 //! | INV-FILES | what the newest manifest refers to is there |
+//! | INV-CALM | no instance fails where no request does, and none ever over something lost or damaged |
+//! | INV-LIVE | an instance that nobody takes over from finishes |
 //! | INV-END | once all but one instance are gone and it has finished, every row is visible, and the newest manifest has no work |
 
 use std::collections::{BTreeMap, HashMap};

@@ -36,7 +36,7 @@ pub(super) fn open(
     world: &Shared,
     instance: InstanceId,
     target: &SinkTarget,
-    mut marks: TopicPartitionList,
+    marks: TopicPartitionList,
 ) -> Result<Opened, SinkError> {
     let (id, group) = (target.transactional_id(), target.group());
     let mut guard = world.lock();
