@@ -9,8 +9,8 @@ use floodmark_pipeline::Pipeline;
 use super::error::EngineError;
 use super::monitor::Health;
 use crate::checkpoint::{
-    CheckpointStore, ChunkRef, ClaimError, Claimed, Expected, Manifest, PartitionState,
-    SourceState, claim, has_successor,
+    CheckpointError, CheckpointStore, ChunkRef, ClaimError, Claimed, Expected, Manifest,
+    PartitionState, SourceState, claim, has_successor,
 };
 use crate::clock::Clock;
 use crate::ledger::{Ledger, OutputLedger};
@@ -147,7 +147,9 @@ pub(super) fn start(mut parts: Parts, until_caught_up: bool) -> Result<Started, 
         let (store, tokio) = (&mut parts.checkpoints, &parts.tokio);
         sinks.push(opened.map_err(|error| blame(error, store, generation, tokio))?);
     }
-    let open = open_windows(&parts, claimed.manifest())?;
+    let generation = claimed.manifest().generation;
+    let open = open_windows(&parts, claimed.manifest())
+        .map_err(|error| blame(error, &mut parts.checkpoints, generation, &parts.tokio))?;
     Ok(Started {
         sources,
         open,
@@ -344,33 +346,39 @@ fn open_sink(
     })
 }
 
-/// Tells a sink that another instance has fenced from one that nobody has taken over from: that one
-/// is to be started again.
+/// Tells an instance that another one has replaced from one that has a trouble of its own.
+///
+/// A sink that is fenced while nobody has taken over is to be started again. And what a checkpoint
+/// lists may be gone because an instance that came later has moved on while this one slept: that is
+/// no damage.
 pub(super) fn blame(
     error: EngineError,
     checkpoints: &mut CheckpointStore,
     generation: Generation,
     tokio: &tokio::runtime::Handle,
 ) -> EngineError {
-    let EngineError::Sink {
-        sink,
-        source: SinkError::Fenced { attempted },
-    } = error
-    else {
-        return error;
-    };
-    let source = if tokio.block_on(has_successor(checkpoints, generation)) {
-        SinkError::Fenced { attempted }
-    } else {
-        let reason = "the broker has given up on this instance's transaction, which took longer \
-                      than its timeout, or an instance that had been replaced has interfered; no \
-                      other instance has taken over, a restart goes on";
-        SinkError::Failed {
-            attempted,
-            reason: reason.to_owned(),
+    let mut is_replaced = || tokio.block_on(has_successor(checkpoints, generation));
+    match error {
+        EngineError::Sink {
+            sink,
+            source: SinkError::Fenced { attempted },
+        } if !is_replaced() => {
+            let reason = "the broker has given up on this instance's transaction, which took longer \
+                          than its timeout, or an instance that had been replaced has interfered; \
+                          no other instance has taken over, a restart goes on";
+            let source = SinkError::Failed {
+                attempted,
+                reason: reason.to_owned(),
+            };
+            EngineError::Sink { sink, source }
         }
-    };
-    EngineError::Sink { sink, source }
+        EngineError::Checkpoint(CheckpointError::Missing { .. }) if is_replaced() => {
+            EngineError::Fenced {
+                by: "an instance that started later".to_owned(),
+            }
+        }
+        error => error,
+    }
 }
 
 fn load(

@@ -40,6 +40,8 @@ pub(super) enum End {
     Finished,
     /// Another instance has taken over.
     Fenced,
+    /// What the checkpoint lists is not there.
+    Missing,
     /// Its producers were fenced, but nobody has taken over: a restart goes on.
     Ousted,
     /// The world was too hostile.
@@ -48,7 +50,10 @@ pub(super) enum End {
 
 impl From<CheckpointError> for End {
     fn from(error: CheckpointError) -> Self {
-        Self::Failed(error.to_string())
+        match error {
+            CheckpointError::Missing { .. } => Self::Missing,
+            error => Self::Failed(error.to_string()),
+        }
     }
 }
 
@@ -114,19 +119,17 @@ struct Instance {
 /// Runs an instance to its end.
 pub(super) async fn run(world: Shared, id: InstanceId, until_end: bool) -> End {
     let mut owned = None;
-    match live(world, id, until_end, &mut owned).await {
-        Ok(()) => End::Finished,
-        Err(End::Fenced) => {
-            let Some((mut store, generation)) = owned else {
-                return End::Fenced;
-            };
-            if has_successor(&mut store, generation).await {
-                End::Fenced
-            } else {
-                End::Ousted
-            }
-        }
+    let end = match live(world, id, until_end, &mut owned).await {
+        Ok(()) => return End::Finished,
         Err(end) => end,
+    };
+    let Some((mut store, generation)) = owned else {
+        return end;
+    };
+    match (end, has_successor(&mut store, generation).await) {
+        (End::Missing, true) => End::Fenced,
+        (End::Fenced, false) => End::Ousted,
+        (end, _) => end,
     }
 }
 

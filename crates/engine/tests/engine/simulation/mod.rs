@@ -188,6 +188,7 @@ impl Driver {
                 End::Fenced => self.seen.fenced += 1,
                 End::Ousted => self.seen.ousted += 1,
                 End::Failed(_) => self.seen.failed += 1,
+                End::Missing => return Err(format!("INV-CALM: i{} misses its state", id.0)),
             }
             if let End::Failed(reason) = &end
                 && (self.calm || NEVER.iter().any(|never| reason.contains(never)))
