@@ -67,7 +67,7 @@ Exit codes: 0 done, 1 something could not be read or removed, 78 the pipeline fi
 /// Where the checkpoints lie, and how the answer is written.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Where {
-    /// Pipeline file, or the checkpoint's directory, or s3://bucket/prefix (with AWS_* variables)
+    /// Pipeline file, or the checkpoint's directory, or `s3://bucket/prefix` (with AWS_* variables)
     #[arg(value_name = "PATH_OR_FILE")]
     place: String,
 

@@ -77,7 +77,7 @@ impl KafkaAheadSink {
                 partitions: source.partitions,
             })
             .collect();
-        let (producer, committed) = connect(&target, cursor::request(&places, &target.topic))?;
+        let (producer, committed) = connect(&target, &cursor::request(&places, &target.topic))?;
         let resumed = cursor::read(&places, &target.topic, &target.lineage, &committed);
         Ok(Self {
             progress: resumed.clone(),

@@ -44,7 +44,7 @@ impl KafkaEpochSink {
     ) -> Result<Self, SinkError> {
         let mut mark = TopicPartitionList::new();
         mark.add_partition(&target.topic, 0);
-        let (producer, committed) = connect(&target, mark)?;
+        let (producer, committed) = connect(&target, &mark)?;
         let stamped = cursor::read_stamp(&target.topic, &target.lineage, &committed);
         Ok(Self {
             target,

@@ -72,7 +72,7 @@ impl TransactionalProducer {
     /// `marks` in the private group as they stand after that.
     pub(super) fn open(
         target: &SinkTarget,
-        marks: TopicPartitionList,
+        marks: &TopicPartitionList,
     ) -> Result<Opened, SinkError> {
         let deadline = Instant::now() + CONNECT_TIMEOUT;
         let topics = Topics::new(&target.cluster)?;
@@ -271,7 +271,7 @@ impl TransactionalProducer {
     fn read_marks(
         &self,
         marker: &BaseConsumer<ClientEvents>,
-        marks: TopicPartitionList,
+        marks: &TopicPartitionList,
     ) -> Result<TopicPartitionList, SinkError> {
         if marks.count() == 0 {
             return Ok(TopicPartitionList::new());

@@ -28,4 +28,4 @@ pub type Opened = (Box<dyn Transactions>, TopicPartitionList);
 
 /// Opens a producer for a target and reads these marks, in that order.
 pub type Connect<'a> =
-    &'a mut dyn FnMut(&SinkTarget, TopicPartitionList) -> Result<Opened, SinkError>;
+    &'a mut dyn FnMut(&SinkTarget, &TopicPartitionList) -> Result<Opened, SinkError>;

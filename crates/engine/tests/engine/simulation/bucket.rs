@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use floodmark_engine::storage::Store;
+use futures::FutureExt as _;
 use futures::stream::{self, BoxStream, StreamExt};
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
@@ -239,7 +240,6 @@ pub(super) fn store(world: &Shared, instance: InstanceId, bucket: &'static str) 
         let ticks = time.as_millis() as u64;
         async move { world.wait(instance, ticks).await }.boxed()
     };
-    use futures::FutureExt as _;
     Store::over(&format!("s3://{bucket}"), Arc::new(client), Arc::new(pause))
 }
 

@@ -419,13 +419,13 @@ impl Instance {
                         Ok((manifest, stored)) => Said::Stored(store, Box::new(manifest), stored),
                         Err(error) => Said::Failed(error.into()),
                     },
-                )
+                );
             }
             Next::Put(manifest) => {
                 self.with_store(async move |mut store| match store.put(&manifest).await {
                     Ok(stored) => Said::Stored(store, manifest, stored),
                     Err(error) => Said::Failed(error.into()),
-                })
+                });
             }
             Next::Commit(permits) => {
                 for (sink, permit) in permits {

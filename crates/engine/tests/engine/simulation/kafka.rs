@@ -36,8 +36,9 @@ pub(super) fn open(
     world: &Shared,
     instance: InstanceId,
     target: &SinkTarget,
-    marks: TopicPartitionList,
+    marks: &TopicPartitionList,
 ) -> Result<Opened, SinkError> {
+    let marks = marks.clone();
     let (id, group) = (target.transactional_id(), target.group());
     let mut guard = world.lock();
     if guard.is_fault() {

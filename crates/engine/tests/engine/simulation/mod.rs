@@ -372,7 +372,7 @@ fn whatever_dies_or_is_late_every_row_shows_once() {
     if let Ok(seed) = std::env::var("FLOODMARK_SIM_SEED") {
         let seed = seed.parse().expect("FLOODMARK_SIM_SEED: a number");
         match simulate(seed, true) {
-            Ok(seen) => println!("seed {seed}: {seen:?}"),
+            Ok(told) => println!("seed {seed}: {told:?}"),
             Err(violation) => panic!("seed {seed}: {violation}"),
         }
         return;
@@ -392,7 +392,7 @@ fn whatever_dies_or_is_late_every_row_shows_once() {
                     }
                     let outcome = std::panic::catch_unwind(|| simulate(seed, false));
                     match outcome.unwrap_or_else(|_| Err("a panic, see above".to_owned())) {
-                        Ok(seen) => total.lock().expect("no panic").add(seen),
+                        Ok(of_one) => total.lock().expect("no panic").add(of_one),
                         Err(violation) => {
                             failed
                                 .lock()

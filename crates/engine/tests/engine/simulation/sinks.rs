@@ -18,6 +18,7 @@ use floodmark_engine::storage::Store;
 use floodmark_engine::units::{Epoch, Offset, Partition, SourceId};
 use floodmark_pipeline::KafkaCluster;
 use rand::Rng;
+use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::sync::mpsc;
 
 use super::bucket;
@@ -299,11 +300,15 @@ fn ahead(world: &Shared, id: InstanceId, claimed: &Claimed) -> Result<KafkaAhead
         place: CursorPlace::Topic("topic".to_owned()),
         partitions,
     };
-    let connect = &mut |target: &SinkTarget, marks| kafka::open(world, id, target, marks);
+    let connect = &mut |target: &SinkTarget, marks: &TopicPartitionList| {
+        kafka::open(world, id, target, marks)
+    };
     KafkaAheadSink::over(target(ALERTS, claimed), shape(), &[source], connect)
 }
 
 fn epoch(world: &Shared, id: InstanceId, claimed: &Claimed) -> Result<KafkaEpochSink, SinkError> {
-    let connect = &mut |target: &SinkTarget, marks| kafka::open(world, id, target, marks);
+    let connect = &mut |target: &SinkTarget, marks: &TopicPartitionList| {
+        kafka::open(world, id, target, marks)
+    };
     KafkaEpochSink::over(target(LATE, claimed), shape(), connect)
 }

@@ -24,7 +24,7 @@ docs/operations/running.md";
 /// Flags.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Pipeline file, or the checkpoint's directory, or s3://bucket/prefix (with AWS_* variables);
+    /// Pipeline file, or the checkpoint's directory, or `s3://bucket/prefix` (with AWS_* variables);
     /// the outputs are looked at only with a pipeline file
     #[arg(value_name = "PATH_OR_FILE")]
     place: String,
