@@ -28,8 +28,8 @@ const MAX_WAIT: Duration = Duration::from_mins(5);
 /// response to `Fetch` holds one batch: everybody goes on, more slowly.
 pub(crate) const RESPONSE_BUDGET_BYTES: usize = 256 << 20;
 
-/// Reads what was asked for, and what pays for it until it is written; waits until there are `min_bytes` of it, something went wrong, or the
-/// client's time is up.
+/// Reads what was asked for; waits until there are `min_bytes` of it, something went wrong, or the
+/// client's time is up. Beside it comes what pays for it until it is written.
 pub(crate) async fn fetch(
     core: &Core,
     request: FetchRequest,

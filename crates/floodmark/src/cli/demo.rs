@@ -58,7 +58,7 @@ Exit codes: 0 done, 1 failed at run time, 2 usage, 3 fenced by another instance,
 
 Examples:
   floodmark demo
-  floodmark demo --for 90s --data /tmp/demo --listen 127.0.0.1:0
+  floodmark demo --for 90s --data demo-data --listen 127.0.0.1:0
   floodmark demo --rate max --devices 1000")]
 pub(crate) struct Args {
     /// Events per second of all devices together, or max for a day's events as fast as possible

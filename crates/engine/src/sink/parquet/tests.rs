@@ -7,10 +7,12 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit};
 use datafusion_physical_expr::expressions::col;
 use floodmark_pipeline::{Location, SqlText, Storage};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use proptest::prelude::*;
 use tokio::runtime::Runtime;
 
 use super::*;
+
+mod random;
+mod refused;
 
 /// A clock that stands still until it is moved.
 #[derive(Default)]
@@ -408,82 +410,6 @@ fn a_file_says_where_it_comes_from_and_how_its_instants_are_meant() {
 }
 
 #[test]
-fn work_staged_elsewhere_and_rows_of_another_query_are_refused() {
-    let mut world = World::new();
-    let mut sink = world.open();
-    let work = serde_json::json!({ "location": "s3://old/place", "files": [], "open": [] });
-    let refused = sink.restore(
-        &permit(1),
-        PreCommit {
-            work,
-            carried: Vec::new(),
-        },
-    );
-    assert!(
-        matches!(refused, Err(SinkError::Misconfigured { .. })),
-        "{refused:?}"
-    );
-
-    let other = rows(0..3, 1).batch.project(&[0]).expect("a column");
-    let refused = sink.restore(
-        &permit(1),
-        PreCommit {
-            work: serde_json::Value::Null,
-            carried: vec![other],
-        },
-    );
-    assert!(
-        matches!(refused, Err(SinkError::Misconfigured { .. })),
-        "{refused:?}"
-    );
-}
-
-#[test]
-fn a_staged_file_that_vanished_is_an_error_that_names_it() {
-    let mut world = World::new();
-    let mut sink = world.open();
-    write(&mut sink, 0..10, 1);
-    sink.pre_commit(Epoch(1), false).expect("pre-committed");
-    let pattern = format!("{}/**/.*.staged", world.directory.path().display());
-    for hidden in glob::glob(&pattern).expect("a pattern") {
-        std::fs::remove_file(hidden.expect("a file")).expect("removed");
-    }
-    let error = sink
-        .commit(&permit(1))
-        .expect_err("the rows are gone")
-        .to_string();
-    assert!(
-        error.contains("place=s0/part-0000000001") && error.contains("missing"),
-        "{error}"
-    );
-}
-
-#[test]
-fn after_an_error_that_lost_rows_nothing_can_be_pre_committed() {
-    let mut world = World::new();
-    let mut sink = world.open();
-    write(&mut sink, 0..10, 1);
-    // A file stands where the rows' directory must be.
-    std::fs::write(world.directory.path().join("place=s0"), "in the way").expect("written");
-    let error = sink
-        .pre_commit(Epoch(1), false)
-        .expect_err("no directory")
-        .to_string();
-    assert!(
-        error.contains("place=s0/part-") && error.contains("another path"),
-        "{error}"
-    );
-    assert!(matches!(
-        sink.pre_commit(Epoch(1), false),
-        Err(SinkError::Failed { .. })
-    ));
-    assert!(matches!(
-        sink.write(rows(0..1, 1), &[]),
-        Err(SinkError::Failed { .. })
-    ));
-}
-
-#[test]
 fn on_a_real_server_a_crash_before_commit_and_a_repeated_one_lose_and_double_nothing() {
     let Some((bucket, storage)) = crate::servers::bucket() else {
         return;
@@ -526,84 +452,4 @@ fn on_a_real_server_a_crash_before_commit_and_a_repeated_one_lose_and_double_not
             .expect("delete");
     }
     assert_eq!(seen, once(0..5000));
-}
-
-#[derive(Debug, Clone)]
-enum Step {
-    Write { rows: i64, sites: i64 },
-    Checkpoint { committed: bool },
-    Wait { seconds: i64 },
-    Crash,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        4 => (0..300_i64, 1..40_i64).prop_map(|(rows, sites)| Step::Write { rows, sites }),
-        2 => any::<bool>().prop_map(|committed| Step::Checkpoint { committed }),
-        1 => (0..40_i64).prop_map(|seconds| Step::Wait { seconds }),
-        1 => Just(Step::Crash),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
-
-    #[test]
-    fn whatever_happens_every_row_is_seen_once(
-        steps in proptest::collection::vec(step(), 1..25),
-        roll in 0..60_u64,
-        target in 500..50_000_u64,
-        group in 1..400_usize,
-    ) {
-        let mut world = World::new();
-        world.config.roll_interval = Some(Duration::from_secs(roll));
-        world.config.target_file_bytes = target;
-        world.config.row_group_rows = group;
-        let mut sink = world.open();
-        // The source: the next number to write, and where the newest manifest says it is.
-        let (mut next, mut epoch) = (0, 0);
-        let mut manifest: Option<(u64, i64, PreCommit)> = None;
-        for step in steps {
-            match step {
-                Step::Write { rows, sites } => {
-                    write(&mut sink, next..next + rows, sites);
-                    next += rows;
-                }
-                Step::Checkpoint { committed } => {
-                    epoch += 1;
-                    let work = sink.pre_commit(Epoch(epoch), false).expect("pre-committed");
-                    manifest = Some((epoch, next, stored(&work)));
-                    if committed {
-                        sink.commit(&permit(epoch)).expect("committed");
-                    } else {
-                        // The instance dies between manifest and commit.
-                        (sink, next) = restarted(&mut world, sink, manifest.as_ref());
-                    }
-                }
-                Step::Wait { seconds } => {
-                    world.clock.0.fetch_add(seconds * 1000, Ordering::Relaxed);
-                }
-                Step::Crash => (sink, next) = restarted(&mut world, sink, manifest.as_ref()),
-            }
-            epoch = manifest.as_ref().map_or(0, |(epoch, _, _)| *epoch);
-        }
-        sink.pre_commit(Epoch(epoch + 1), true).expect("pre-committed");
-        sink.commit(&permit(epoch + 1)).expect("committed");
-        prop_assert_eq!(world.seen(), once(0..next));
-    }
-}
-
-fn restarted(
-    world: &mut World,
-    dead: ParquetSink,
-    manifest: Option<&(u64, i64, PreCommit)>,
-) -> (ParquetSink, i64) {
-    drop(dead);
-    let mut sink = world.open();
-    let Some((epoch, next, work)) = manifest else {
-        return (sink, 0);
-    };
-    sink.restore(&permit(*epoch), stored(work))
-        .expect("restored");
-    (sink, *next)
 }
