@@ -322,7 +322,8 @@ fn account_for_outputs(ledger: &mut Ledger, parts: &Parts, source: SourceId) {
 }
 
 /// Puts the next manifest, everything else as it was found: from here on this instance owns the
-/// checkpoint; `None` if somebody else has put it. It also pins the positions of a first start, `latest` included.
+/// checkpoint; `None` if somebody else has put it. It also pins the positions of a first start,
+/// `latest` included.
 fn claim(
     parts: &mut Parts,
     found: Option<&Manifest>,

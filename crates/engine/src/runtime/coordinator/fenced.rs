@@ -6,9 +6,10 @@ use super::Coordinator;
 use crate::runtime::error::EngineError;
 use crate::runtime::message::Message;
 use crate::sink::SinkError;
+use crate::storage::RETRY_TIMEOUT;
 
-/// Longest wait for a task that has the checkpoint store. Storage gives up earlier.
-const STORE_WAIT: Duration = Duration::from_secs(40);
+/// Longest wait for a task that has the checkpoint store: storage gives up before.
+const STORE_WAIT: Duration = RETRY_TIMEOUT.saturating_add(Duration::from_secs(10));
 
 impl Coordinator {
     /// Says who has fenced this instance, and tells that from a server which has given up on its
