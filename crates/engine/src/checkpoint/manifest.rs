@@ -118,7 +118,99 @@ pub struct StateFile {
     pub crc32: u32,
 }
 
+/// A manifest's place in the chain of its pipeline's checkpoints.
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    epoch: Epoch,
+    generation: Generation,
+    instance: String,
+    lineage: String,
+    pipeline: String,
+}
+
+impl Link {
+    /// INV-CHAIN, seen beside a later manifest: all belong to one lineage of one pipeline,
+    /// generations never go back, and each is one instance's.
+    pub(super) fn check_before(&self, later: &Self) -> Result<(), String> {
+        let is_one_chain = self.lineage == later.lineage && self.pipeline == later.pipeline;
+        let is_in_order = self.generation < later.generation
+            || (self.generation == later.generation && self.instance == later.instance);
+        if is_one_chain && is_in_order {
+            return Ok(());
+        }
+        let (before, after) = (self.describe(), later.describe());
+        Err(format!("INV-CHAIN: {before} comes before {after}"))
+    }
+
+    /// The same of the very next manifest: no number is left out.
+    pub(super) fn check_next(&self, next: &Self) -> Result<(), String> {
+        if self.epoch.next() == next.epoch {
+            return self.check_before(next);
+        }
+        let (before, after) = (self.describe(), next.describe());
+        Err(format!("INV-CHAIN: {before} is not followed by {after}"))
+    }
+
+    fn describe(&self) -> String {
+        format!(
+            "checkpoint {} of pipeline '{}' (lineage {}, generation {}, instance {})",
+            self.epoch, self.pipeline, self.lineage, self.generation, self.instance
+        )
+    }
+}
+
 impl Manifest {
+    /// Its place in the chain.
+    pub(super) fn link(&self) -> Link {
+        Link {
+            epoch: self.epoch,
+            generation: self.generation,
+            instance: self.instance.clone(),
+            lineage: self.lineage.clone(),
+            pipeline: self.pipeline.clone(),
+        }
+    }
+
+    /// A manifest without content, the first of a lineage of its own.
+    pub(crate) fn blank(
+        pipeline: &str,
+        epoch: Epoch,
+        generation: Generation,
+        instance: &str,
+        created_ms: i64,
+    ) -> Self {
+        Self {
+            pipeline: pipeline.to_owned(),
+            epoch,
+            generation,
+            instance: instance.to_owned(),
+            lineage: instance.to_owned(),
+            created_ms,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            sources: BTreeMap::new(),
+            windows: BTreeMap::new(),
+            sinks: BTreeMap::new(),
+            files: BTreeMap::new(),
+        }
+    }
+
+    /// The manifest after this one, whose work is done: nothing is left to commit, so the pipeline
+    /// file may change freely until the next start.
+    pub(crate) fn settled(mut self) -> Self {
+        self.epoch = self.epoch.next();
+        for sink in self.sinks.values_mut() {
+            sink.work = serde_json::Value::Null;
+            sink.carried = None;
+        }
+        let chunks = self
+            .windows
+            .values()
+            .flat_map(|window| window.open.values().flatten());
+        let referred: BTreeSet<&String> = chunks.map(|chunk| &chunk.file).collect();
+        self.files.retain(|file, _| referred.contains(file));
+        self
+    }
+
     /// Next offsets by source and partition, as JSON for people.
     pub fn describe_offsets(&self) -> String {
         let sources = self.sources.iter().map(|(name, source)| {
@@ -132,8 +224,17 @@ impl Manifest {
     }
 
     /// Checks what must hold for a manifest to be written or trusted:
-    /// INV-LEDGER, and INV-FILES: every file that is referred to is listed, and no other.
+    /// INV-LEDGER; INV-EPOCH: the work of a sink is this epoch's or an earlier one's, carried along;
+    /// and INV-FILES: every file that is referred to is listed, and no other.
     pub fn check(&self) -> Result<(), String> {
+        for (name, sink) in &self.sinks {
+            if sink.epoch > self.epoch {
+                let (work, ours) = (sink.epoch, self.epoch);
+                return Err(format!(
+                    "INV-EPOCH: checkpoint {ours} lists work of '{name}' for checkpoint {work}"
+                ));
+            }
+        }
         for (name, source) in &self.sources {
             source.ledger.check(name).map_err(|e| e.to_string())?;
         }
@@ -216,7 +317,7 @@ pub(super) mod tests {
                     closed: [EventMicros(9)].into(),
                 };
                 let sink = SinkState {
-                    epoch: Epoch(3),
+                    epoch: Epoch(u64::from(read)),
                     work: serde_json::json!([text]),
                     carried: carries.then(|| "state/c".to_owned()),
                     committed: Committed::default(),
