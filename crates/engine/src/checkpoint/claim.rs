@@ -166,8 +166,8 @@ fn successor(
     let (epoch, generation) = found.as_ref().map_or((Epoch(0), Generation(0)), |found| {
         (found.epoch, found.generation)
     });
-    let generation = Generation(generation.0 + 1);
-    let mut manifest = Manifest::blank(pipeline, epoch.next(), generation, instance, created_ms);
+    let (epoch, generation) = (epoch.next(), generation.next());
+    let mut manifest = Manifest::blank(pipeline, epoch, generation, instance, created_ms);
     manifest.sources = sources;
     if let Some(found) = found {
         manifest.lineage = found.lineage;

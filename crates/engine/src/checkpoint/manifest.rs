@@ -129,23 +129,26 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// INV-CHAIN, seen beside a later manifest: all belong to one lineage of one pipeline,
-    /// generations never go back, and each is one instance's.
+    /// INV-CHAIN, seen from outside: generations never go back. No more can be said of what is read:
+    /// an instance that has lost a race for the claim may find the number free again that it had
+    /// wanted, and its manifest is there until it has seen that there are later ones.
     pub(super) fn check_before(&self, later: &Self) -> Result<(), String> {
-        let is_one_chain = self.lineage == later.lineage && self.pipeline == later.pipeline;
-        let is_in_order = self.generation < later.generation
-            || (self.generation == later.generation && self.instance == later.instance);
-        if is_one_chain && is_in_order {
+        if self.generation <= later.generation {
             return Ok(());
         }
         let (before, after) = (self.describe(), later.describe());
         Err(format!("INV-CHAIN: {before} comes before {after}"))
     }
 
-    /// The same of the very next manifest: no number is left out.
+    /// INV-CHAIN, of what an instance has read or put last and what it puts next: no number is left
+    /// out, lineage and pipeline stay, and the next generation is another instance's.
     pub(super) fn check_next(&self, next: &Self) -> Result<(), String> {
-        if self.epoch.next() == next.epoch {
-            return self.check_before(next);
+        let goes_on = self.generation == next.generation && self.instance == next.instance;
+        let takes_over =
+            self.generation.next() == next.generation && self.instance != next.instance;
+        let is_one_chain = self.lineage == next.lineage && self.pipeline == next.pipeline;
+        if self.epoch.next() == next.epoch && is_one_chain && (goes_on || takes_over) {
+            return Ok(());
         }
         let (before, after) = (self.describe(), next.describe());
         Err(format!("INV-CHAIN: {before} is not followed by {after}"))
@@ -261,6 +264,48 @@ pub(super) mod tests {
 
     use super::*;
     use crate::ledger::OutputLedger;
+
+    fn link(epoch: u64, generation: u64, instance: &str) -> Link {
+        let (epoch, generation) = (Epoch(epoch), Generation(generation));
+        let mut manifest = Manifest::blank("p", epoch, generation, instance, 0);
+        manifest.lineage = "chain".to_owned();
+        manifest.link()
+    }
+
+    #[test]
+    fn an_instance_goes_on_or_takes_over_and_leaves_no_number_out() {
+        let last = link(7, 2, "second");
+        assert_eq!(last.check_next(&link(8, 2, "second")), Ok(()));
+        assert_eq!(last.check_next(&link(8, 3, "third")), Ok(()));
+        for wrong in [
+            link(9, 2, "second"),
+            link(7, 2, "second"),
+            link(8, 2, "third"),
+            link(8, 3, "second"),
+            link(8, 4, "third"),
+            link(8, 1, "first"),
+            Link {
+                lineage: "another".to_owned(),
+                ..link(8, 2, "second")
+            },
+            Link {
+                pipeline: "another".to_owned(),
+                ..link(8, 2, "second")
+            },
+        ] {
+            let refused = last.check_next(&wrong).expect_err("it does not follow");
+            assert!(refused.starts_with("INV-CHAIN"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_generation_that_goes_back_is_found_and_a_race_for_a_claim_is_none() {
+        let newest = link(7, 2, "second");
+        assert_eq!(link(5, 2, "too late").check_before(&newest), Ok(()));
+        assert_eq!(link(6, 1, "first").check_before(&newest), Ok(()));
+        let refused = link(6, 3, "third").check_before(&newest);
+        assert!(refused.is_err_and(|reason| reason.starts_with("INV-CHAIN")));
+    }
 
     /// Manifests with all of their parts.
     pub(in crate::checkpoint) fn any_manifest() -> impl Strategy<Value = Manifest> {

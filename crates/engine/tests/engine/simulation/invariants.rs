@@ -8,7 +8,7 @@
 //! | INV-NOTE | `newest` names a checkpoint that is there or was, and a row that goes with checkpoints shows only when one that is past it has been named |
 //! | INV-ACCOUNT | every row that the newest manifest is past is visible, or in the work that it lists, and in no two places of it |
 //! | INV-ATOMIC | the rows of an epoch that go to Kafka show all or none |
-//! | INV-OWNER | generations only grow, and each is one instance's |
+//! | INV-CHAIN | manifests follow each other without a gap, generations never go back, and each is one instance's |
 //! | INV-NAME | no file's name is given twice, and no visible file is replaced |
 //! | INV-FILES | the newest manifest and what it refers to are there |
 //! | INV-CALM | no instance fails where no request does, and none ever over something lost or damaged |
@@ -216,6 +216,10 @@ impl Observer {
 
     fn check(&mut self, manifest: &Manifest) -> Result<(), String> {
         let generation = manifest.generation;
+        let before = self.newest.as_ref().map_or(Epoch(0), |newest| newest.epoch);
+        if before.next() != manifest.epoch {
+            return Err(format!("INV-CHAIN: it comes after manifest {before}"));
+        }
         if self
             .owners
             .keys()
@@ -223,7 +227,7 @@ impl Observer {
             .is_some_and(|newest| *newest > generation)
         {
             return Err(format!(
-                "INV-OWNER: generation {generation} after a later one"
+                "INV-CHAIN: generation {generation} after a later one"
             ));
         }
         let owner = self
@@ -232,7 +236,7 @@ impl Observer {
             .or_insert_with(|| manifest.instance.clone());
         if *owner != manifest.instance {
             return Err(format!(
-                "INV-OWNER: generation {generation} is also {owner}'s"
+                "INV-CHAIN: generation {generation} is also {owner}'s"
             ));
         }
         if let Some(gone) = manifest
