@@ -120,7 +120,7 @@ pub(super) async fn run(world: Shared, id: InstanceId, until_end: bool) -> End {
 }
 
 /// The name of an instance.
-fn name(id: InstanceId) -> String {
+pub(super) fn name(id: InstanceId) -> String {
     format!("instance-{}", id.0)
 }
 

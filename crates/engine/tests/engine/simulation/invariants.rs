@@ -12,6 +12,7 @@
 //! | INV-NAME | no file's name is given twice, and no visible file is replaced |
 //! | INV-FILES | the newest manifest and what it refers to are there |
 //! | INV-CALM | no instance fails where no request does, and none ever over something lost or damaged |
+//! | INV-FENCED | where no request meets a fault, an instance ends as fenced only if another one has taken over |
 //! | INV-LIVE | an instance that nobody takes over from finishes |
 //! | INV-END | once all but one instance are gone and it has finished, every row is visible, and the newest manifest has no work |
 
@@ -24,7 +25,8 @@ use floodmark_engine::units::{Epoch, Generation, Partition};
 use rand::Rng;
 use rand::rngs::SmallRng;
 
-use super::instance::{ALERTS, CURATED, LATE, SOURCE, rows_of};
+use super::instance::{ALERTS, CURATED, LATE, SOURCE, name, rows_of};
+use super::world::InstanceId;
 
 /// Sees everything that changes in a world, and what is wrong with it.
 pub(super) struct Observer {
@@ -81,6 +83,12 @@ impl Observer {
     /// The number of a partition's row.
     pub(super) fn row(&self, partition: usize, offset: usize) -> usize {
         partition * self.length + offset
+    }
+
+    /// Whether the newest manifest is this instance's.
+    pub(super) fn owns(&self, id: InstanceId) -> bool {
+        let newest = self.newest.as_ref();
+        newest.is_some_and(|newest| newest.instance == name(id))
     }
 
     pub(super) fn violation(&self) -> Option<&str> {

@@ -195,6 +195,12 @@ impl Driver {
                 End::Ousted => self.seen.ousted += 1,
                 End::Failed(_) => self.seen.failed += 1,
             }
+            if matches!(end, End::Fenced) && self.calm && self.world.lock().observer.owns(id) {
+                let i = id.0;
+                return Err(format!(
+                    "INV-FENCED: i{i} gives way, and nobody has taken over"
+                ));
+            }
             if let End::Failed(reason) = &end
                 && (self.calm || NEVER.iter().any(|never| reason.contains(never)))
             {
