@@ -30,19 +30,30 @@
 mod barrier;
 mod coordinator;
 mod error;
+mod fenced;
 mod journey;
 mod lane;
 mod message;
 mod monitor;
 mod observe;
+mod round;
 mod sinks;
 mod start;
 mod status;
 mod threads;
 mod worker;
 
+#[doc(hidden)]
+pub use barrier::Frozen;
 pub use coordinator::{Finished, run};
 pub use error::EngineError;
+#[doc(hidden)]
+pub use fenced::blame;
+#[doc(hidden)]
+pub use message::SinkId;
+#[doc(hidden)]
+pub use round::{Next, Round, Unasked};
+pub(crate) use start::{DEAD_LETTER, LATE};
 pub use start::{Parts, SinkContext, SinkFactory, SinkSlot};
 pub use status::{
     CheckpointStatus, OutputStatus, PartitionStatus, Phase, SourceStatus, Status, StatusBoard,

@@ -24,6 +24,13 @@ pub struct StoredChunk<R> {
     pub stored: Option<R>,
 }
 
+impl<R> StoredChunk<R> {
+    /// The state, and where to note that it was stored.
+    pub fn parts(&mut self) -> (&RecordBatch, &mut Option<R>) {
+        (self.chunk.batch(), &mut self.stored)
+    }
+}
+
 /// The chunks of one window.
 pub type WindowChunks<R> = Vec<StoredChunk<R>>;
 
