@@ -16,7 +16,7 @@ use crate::window::{Chunk, PaneSize};
 
 /// Index of a sink: the outputs in order, then dead letters, then late rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct SinkId(pub(super) usize);
+pub struct SinkId(pub usize);
 
 /// Index of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

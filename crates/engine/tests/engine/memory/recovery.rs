@@ -92,6 +92,41 @@ fn a_second_instance_fences_the_first() {
 }
 
 #[test]
+fn an_instance_that_was_replaced_before_it_had_read_its_state_is_fenced_and_loses_nothing() {
+    let rig = Rig::new(1, 1, 64);
+    // A window fires whose one row is carried by checkpoints.
+    let events = [reading(0, 5), reading(0, 75)];
+    events.iter().for_each(|event| rig.append(&event.record()));
+    let carried = |files: &[String]| files.iter().any(|file| file.contains("carried"));
+    let (never, stop) = (StopSignal::new(), StopSignal::new());
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| rig.run(RunOptions::default(), &never, None));
+        wait_until("a row is carried", || carried(&rig.newest_files()));
+        rig.door.close();
+        let sleeper = scope.spawn(|| rig.run(RunOptions::default(), &never, None));
+        wait_until("it has claimed", || rig.door.is_waited_at());
+        let error = first.join().expect("no panic").expect_err("replaced");
+        assert!(error.is_fenced(), "{error}");
+        let listed = rig.newest_files();
+        assert!(carried(&listed), "{listed:?}");
+        let owner = scope.spawn(|| rig.run(RunOptions::default(), &stop, None));
+        wait_until("what the sleeper has to read is cleaned up", || {
+            listed
+                .iter()
+                .all(|file| !rig.has_file(file) || !file.contains("carried"))
+        });
+        rig.door.open();
+        let error = sleeper.join().expect("no panic").expect_err("replaced");
+        assert!(error.is_fenced(), "{error}");
+        assert!(error.to_string().contains("instance run-2 "), "{error}");
+        stop.stop();
+        owner.join().expect("no panic").expect("nobody disturbs it");
+    });
+    let finished = rig.finish();
+    rig.verify(&events, &finished);
+}
+
+#[test]
 fn a_position_that_retention_removed_is_an_error_that_names_both() {
     let rig = Rig::new(1, 1, 64);
     rig.append(&reading(0, 5).record());
