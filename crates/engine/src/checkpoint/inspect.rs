@@ -185,33 +185,8 @@ impl CheckpointStore {
             }
             later = Some(manifest);
         }
-        self.verify_note(noted, &mut verified)?;
+        verify_note(noted, &mut verified)?;
         Ok(verified)
-    }
-
-    /// INV-NOTE: the newest manifest was not lost.
-    fn verify_note(
-        &self,
-        noted: Result<Option<Epoch>, CheckpointError>,
-        verified: &mut Verified,
-    ) -> Result<(), CheckpointError> {
-        let lost = match noted {
-            Ok(Some(noted)) if verified.newest < Some(noted) => Damage {
-                object: manifest_name(noted),
-                epoch: noted,
-                reason: format!("it is missing, '{NEWEST}' says that it was written"),
-            },
-            Ok(_) => return Ok(()),
-            Err(CheckpointError::Unnoted) => Damage {
-                object: NEWEST.to_owned(),
-                epoch: verified.newest.unwrap_or(Epoch(0)),
-                reason: "it holds no checkpoint's number".to_owned(),
-            },
-            Err(error) => return Err(error),
-        };
-        verified.newest = Some(lost.epoch);
-        verified.damage.insert(0, lost);
-        Ok(())
     }
 
     /// What is there and not needed any more: manifests before the newest `retain`, and state files
@@ -245,4 +220,28 @@ impl CheckpointStore {
         let all = manifests.into_iter().chain(states);
         Ok(all.filter(|entry| entry.modified < before).collect())
     }
+}
+
+/// INV-NOTE: the newest manifest was not lost.
+fn verify_note(
+    noted: Result<Option<Epoch>, CheckpointError>,
+    verified: &mut Verified,
+) -> Result<(), CheckpointError> {
+    let lost = match noted {
+        Ok(Some(noted)) if verified.newest < Some(noted) => Damage {
+            object: manifest_name(noted),
+            epoch: noted,
+            reason: format!("it is missing, '{NEWEST}' says that it was written"),
+        },
+        Ok(_) => return Ok(()),
+        Err(CheckpointError::Unnoted) => Damage {
+            object: NEWEST.to_owned(),
+            epoch: verified.newest.unwrap_or(Epoch(0)),
+            reason: "it holds no checkpoint's number".to_owned(),
+        },
+        Err(error) => return Err(error),
+    };
+    verified.newest = Some(lost.epoch);
+    verified.damage.insert(0, lost);
+    Ok(())
 }

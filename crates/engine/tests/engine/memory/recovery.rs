@@ -58,6 +58,16 @@ fn a_sink_that_stands_still_keeps_nobody_from_hearing_a_signal() {
     rig.verify(&events, &finished);
 }
 
+/// Lets runs end when a test fails, which waits for them.
+struct Release<'a>(&'a Rig, [&'a StopSignal; 2]);
+
+impl Drop for Release<'_> {
+    fn drop(&mut self) {
+        self.0.door.open();
+        self.1.iter().for_each(|signal| signal.stop());
+    }
+}
+
 fn wait_until(what: &str, holds: impl Fn() -> bool) {
     let started = Instant::now();
     while !holds() {
@@ -100,6 +110,7 @@ fn an_instance_that_was_replaced_before_it_had_read_its_state_is_fenced_and_lose
     let carried = |files: &[String]| files.iter().any(|file| file.contains("carried"));
     let (never, stop) = (StopSignal::new(), StopSignal::new());
     std::thread::scope(|scope| {
+        let _if_it_fails = Release(&rig, [&never, &stop]);
         let first = scope.spawn(|| rig.run(RunOptions::default(), &never, None));
         wait_until("a row is carried", || carried(&rig.newest_files()));
         rig.door.close();
