@@ -67,7 +67,7 @@ function drawTable(card, samples, columns) {
     body.replaceChildren();
     body.keyedNodes = undefined;
   }
-  keyed(card.querySelector('tbody'), samples, (sample) => `${sample.instance}/${sample.seq}`, (sample) => h('tr', {},
+  keyed(card.querySelector('tbody'), samples, (sample) => `${sample.run}/${sample.seq}`, (sample) => h('tr', {},
     h('td', { class: 'time' }, clock(sample.at, { fraction: true })),
     columns.map((name) => {
       const value = sample.row?.[name];

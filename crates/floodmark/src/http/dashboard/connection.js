@@ -5,7 +5,7 @@
 // The browser reconnects an event stream by itself after a broken connection, and tells the server the
 // last event that it has seen. It gives up when the answer is an error (503: too many clients, or a proxy
 // in between), and it does not notice a line on which nothing comes any more: both are done here. When
-// another instance answers, the stream is opened anew, because the last event seen was the old one's.
+// another run answers, the stream is opened anew, because the last event seen was the old one's.
 
 /** The server sends a status each second; after so long without one the line counts as lost. */
 const SILENCE_MS = 4_000;
@@ -79,7 +79,7 @@ export function connect(store) {
         const body = await answer.json();
         store.applyBacklog(kind, Array.isArray(body) ? body : body.samples ?? []);
       } catch {
-        // The line broke again; the next instance or attempt asks anew.
+        // The line broke again; the next attempt asks anew.
       }
     }));
   }

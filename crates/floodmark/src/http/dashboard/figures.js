@@ -1,7 +1,7 @@
 // The key figures: what a glance should tell, each with its unit and a line of the last minutes.
 
 import { attribute, h, keyed, s, text } from './dom.js';
-import { bytes, compact, count, duration, isNumber, percent, perSecond, UNKNOWN, wholeSeconds } from './format.js';
+import { bytes, compact, count, duration, isNumber, percent, perSecond, wholeSeconds } from './format.js';
 import { sparkPath } from './scale.js';
 
 const WIDTH = 120;
@@ -34,8 +34,8 @@ function figures(status) {
   const outputs = Object.entries(status.outputs ?? {});
   const windowed = new Set(status.graph?.filter((node) => node.windowed).map((node) => node.name));
   const alerts = outputs.filter(([name]) => !windowed.has(name));
-  const sum = (entries, pick) => entries.reduce((total, [, one]) => total + (pick(one) ?? 0), 0);
-  const worst = sources.map(([, one]) => one.event_time_lag_seconds).filter(isNumber);
+  // The sum of what is known; null if nothing is.
+  const sum = (entries, pick) => entries.map(([, one]) => pick(one)).filter(isNumber).reduce((total, one) => (total ?? 0) + one, null);
   const { checkpoint, process } = status;
   const list = [
     {
@@ -45,19 +45,19 @@ function figures(status) {
     },
     {
       id: 'lag', name: 'Not read yet', value: compact(sum(sources, (one) => one.lag_records)), unit: 'records',
-      aside: `${duration(Math.max(0, ...sources.map(([, one]) => one.lag_seconds ?? 0)))} behind the newest`,
+      aside: `${duration(most(sources, (one) => one.lag_seconds))} behind the newest`,
       columns: sources.map(([name]) => `source/${name}/lag`),
     },
     {
-      id: 'watermark', name: 'Watermark', ...split(worst.length > 0 ? wholeSeconds(Math.max(...worst)) : UNKNOWN),
+      id: 'watermark', name: 'Watermark', ...split(wholeSeconds(most(sources, (one) => one.event_time_lag_seconds))),
       aside: 'behind the clock', columns: sources.map(([name]) => `source/${name}/watermark`),
     },
   ];
   if (alerts.length > 0) {
-    const p99 = alerts.map(([, one]) => one.latency?.p99_seconds).filter(isNumber);
+    const p99 = most(alerts, (one) => one.latency?.p99_seconds);
     list.push({
       id: 'alerts', name: 'Rows sent at once', value: perSecond(sum(alerts, (one) => one.rows_per_second)), unit: 'rows/s',
-      aside: p99.length > 0 ? `99 in 100 within ${duration(Math.max(...p99))}` : `${count(sum(alerts, (one) => one.rows))} so far`,
+      aside: p99 !== null ? `99 in 100 within ${duration(p99)}` : `${count(sum(alerts, (one) => one.rows))} so far`,
       columns: alerts.map(([name]) => `output/${name}/rate`),
     });
   }
@@ -73,6 +73,12 @@ function figures(status) {
     },
   );
   return list;
+}
+
+/** The greatest of what is known, or null. */
+function most(entries, pick) {
+  const values = entries.map(([, one]) => pick(one)).filter(isNumber);
+  return values.length > 0 ? Math.max(...values) : null;
 }
 
 /** "11 s" as a number and its unit; "2 min 5 s" stays as it is. */

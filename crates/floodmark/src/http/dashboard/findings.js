@@ -57,7 +57,7 @@ function* connection({ connection: line, status, restart }) {
   }
   if (restart && status && millis(status.now) - restart.at < RESTART_SECONDS * 1000) {
     yield finding('restart', 'note', 'top', 'Floodmark was restarted',
-      `Instance ${restart.to} answers since ${clock(restart.at)}. It goes on from its checkpoint; rates and “this run” figures begin anew.`);
+      `Another run answers since ${clock(restart.at)}${status.instance ? `, instance ${status.instance}` : ''}. It goes on from its checkpoint; rates and what is counted by run begin anew.`);
   }
 }
 

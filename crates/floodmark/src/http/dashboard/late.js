@@ -27,7 +27,7 @@ export function lateView(card) {
       body.replaceChildren();
       body.keyedNodes = undefined;
     }
-    keyed(body, samples, (sample) => `${sample.instance}/${sample.seq}`, (sample) => h('tr', {}, h('td', { class: 'time' }, clock(sample.at)),
+    keyed(body, samples, (sample) => `${sample.run}/${sample.seq}`, (sample) => h('tr', {}, h('td', { class: 'time' }, clock(sample.at)),
       columns.map((name) => {
         const value = sample.row?.[name];
         return h('td', { class: isTime(value) ? 'time' : null, 'data-null': value === null || value === undefined }, isTime(value) ? clock(value, { fraction: true }) : cell(value));

@@ -14,7 +14,7 @@ export function lettersView(card) {
   const reasons = h('ul', { class: 'reasons' });
   const list = h('ul', { class: 'letters', 'aria-label': 'Newest dead letters' });
   const detail = h('div', { class: 'letter' });
-  const halves = h('div', { class: 'master' }, h('div', { class: 'tall scroll', tabindex: '0', role: 'region', 'aria-label': 'Dead letters' }, list), detail);
+  const halves = h('div', { class: 'master' }, h('div', { class: 'tall scroll', tabindex: '0', role: 'region', 'aria-label': 'List of dead letters' }, list), detail);
   card.append(words, reasons, halves);
 
   function choose(letter, hand) {
@@ -40,7 +40,7 @@ export function lettersView(card) {
   };
 }
 
-const keyOf = (letter) => `${letter.instance}/${letter.seq}`;
+const keyOf = (letter) => `${letter.run}/${letter.seq}`;
 
 function summary(status, shown) {
   if (status.dead_letter === null) return 'This pipeline keeps no dead letters.';

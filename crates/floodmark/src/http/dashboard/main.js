@@ -32,7 +32,7 @@ const store = createStore((topic) => frame?.mark(topic));
 frame = createFrame(store.state);
 
 frame.add(['status', 'connection', 'pause'], headerView(byId('top')), { always: true });
-frame.add(['status', 'connection', 'dead_letter'], wrongView(byId('findings'), byId('rail')), { always: true, everyMs: CALM_MS });
+frame.add(['status', 'connection', 'dead_letter'], wrongView(byId('findings'), byId('announce'), byId('rail')), { always: true, everyMs: CALM_MS });
 frame.add(['status'], figuresView(byId('figures')));
 frame.add(['status'], graphView(byId('stage'), byId('graph-detail')));
 frame.add(['status'], watermarkView(byId('watermarks')));

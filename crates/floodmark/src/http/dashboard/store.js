@@ -3,8 +3,7 @@
 //   connection ─> apply… ─> state ─> mark(topic) ─> frame ─> views
 //
 // Promises: memory is bounded whatever comes in; a sample is taken once, also when a reconnect repeats it;
-// after a restart of Floodmark (another instance) figures that began anew are not compared with older
-// ones. The store never touches the page, and views never change the store.
+// after a restart of Floodmark (another run) figures that began anew are not compared with older ones. The store never touches the page, and views never change the store.
 
 import { isNumber, millis } from './format.js';
 import { History, Ring } from './ring.js';
@@ -27,7 +26,7 @@ export function createStore(mark = () => {}, now = () => Date.now()) {
     skipped: new Map(),
     history: new History(HISTORY_SECONDS),
     connection: { state: 'connecting', since: now(), attempts: 0 },
-    /** The last restart of Floodmark that the page has seen: {at, from, to}. */
+    /** When the page last saw that another run answers: {at}. */
     restart: null,
     paused: false,
   };
@@ -36,12 +35,12 @@ export function createStore(mark = () => {}, now = () => Date.now()) {
   return {
     state,
 
-    /** Takes a status in. True if it is another instance's than the one before. */
+    /** Takes a status in. True if it is another run's than the one before. */
     applyStatus(status) {
       const before = state.status;
-      const restarted = before !== null && before.instance !== status.instance;
+      const restarted = before !== null && runOf(before) !== runOf(status);
       if (restarted) {
-        state.restart = { at: millis(status.now), from: before.instance, to: status.instance };
+        state.restart = { at: millis(status.now) };
         state.statuses = new Ring(STATUSES);
         newestSequence.clear();
       }
@@ -59,7 +58,7 @@ export function createStore(mark = () => {}, now = () => Date.now()) {
       if (!ring || !isNumber(sample.seq)) return;
       if (sample.seq <= (newestSequence.get(sample.kind) ?? -1)) return;
       newestSequence.set(sample.kind, sample.seq);
-      ring.push({ ...sample, instance: state.status?.instance });
+      ring.push({ ...sample, run: runOf(state.status) });
       if (sample.skipped) {
         const output = sample.output ?? '';
         state.skipped.set(output, (state.skipped.get(output) ?? 0) + sample.skipped);
@@ -67,15 +66,15 @@ export function createStore(mark = () => {}, now = () => Date.now()) {
       mark(sample.kind);
     },
 
-    /** Takes in what this instance had sampled before the stream began; what is there already stays. */
+    /** Takes in what this run had sampled before the stream began; what is there already stays. */
     applyBacklog(kind, backlog) {
       const ring = state.samples[kind];
-      const instance = state.status?.instance;
+      const run = runOf(state.status);
       const known = new Map();
-      for (const sample of backlog) if (isNumber(sample?.seq)) known.set(sample.seq, { ...sample, kind, instance });
-      for (const sample of ring.items) if (sample.instance === instance) known.set(sample.seq, sample);
+      for (const sample of backlog) if (isNumber(sample?.seq)) known.set(sample.seq, { ...sample, kind, run });
+      for (const sample of ring.items) if (sample.run === run) known.set(sample.seq, sample);
       const merged = [...known.values()].sort((a, b) => a.seq - b.seq);
-      ring.items = [...ring.items.filter((sample) => sample.instance !== instance), ...merged].slice(-ring.limit);
+      ring.items = [...ring.items.filter((sample) => sample.run !== run), ...merged].slice(-ring.limit);
       newestSequence.set(kind, Math.max(newestSequence.get(kind) ?? -1, merged.at(-1)?.seq ?? -1));
       mark(kind);
     },
@@ -93,6 +92,9 @@ export function createStore(mark = () => {}, now = () => Date.now()) {
   };
 }
 
+/** What tells one run from the next. An instance's name is not known before it has the pipeline. */
+const runOf = (status) => status?.started_at ?? null;
+
 /** The server's clock now: its newest `now`, moved on by the browser's clock. */
 export function serverNow(state, browserNow = Date.now()) {
   if (!state.status) return browserNow;
@@ -100,7 +102,7 @@ export function serverNow(state, browserNow = Date.now()) {
   return millis(state.status.now) + (lost ? 0 : Math.min(5_000, Math.max(0, browserNow - state.receivedAt)));
 }
 
-/** The status of `seconds` ago, or the oldest of this instance; null if there is only the newest. */
+/** The status of `seconds` ago, or the oldest of this run; null if there is only the newest. */
 export function earlier(state, seconds) {
   const items = state.statuses.items;
   if (items.length < 2) return null;

@@ -42,7 +42,7 @@ function update(card, node, state) {
   const fired = state.samples.window.items.filter((one) => one.output === node.name).slice(-MOST_FIRED).reverse();
   text(card.querySelector('.fired-title'), `Fired: ${counted(output.fired_windows, 'window')}`);
   attribute(card.querySelector('.none'), 'hidden', fired.length > 0);
-  keyed(card.querySelector('.fired'), fired, (one) => `${one.instance}/${one.seq}`, createFired, (row, one) => {
+  keyed(card.querySelector('.fired'), fired, (one) => `${one.run}/${one.seq}`, createFired, (row, one) => {
     const age = (now - millis(one.at)) / 1000;
     attribute(row, 'data-fresh', age * 1000 < FRESH_MS);
     text(row.querySelector('.when'), `${wholeSeconds(Math.max(0, age))} ago`);

@@ -1,6 +1,7 @@
 // "What is wrong?": draws the findings, and marks their places in the rail.
 //
-// Remembers since when each finding stands: the status itself does not say.
+// Remembers since when each finding stands: the status itself does not say. Figures in a finding change each
+// second; to a screen reader only the coming and going of problems and warnings is read out.
 
 import { attribute, h, keyed, prose, text } from './dom.js';
 import { clock, compact, counted, isNumber, perSecond, wholeSeconds } from './format.js';
@@ -10,8 +11,9 @@ import { earlier } from './store.js';
 const WORDS = { problem: 'Problem', warning: 'Warning', note: 'Note' };
 const MARKS = { problem: '!', warning: '!', note: 'i' };
 
-export function wrongView(place, rail) {
+export function wrongView(place, announce, rail) {
   const since = {};
+  let told = new Map();
   const list = h('ul', { class: 'findings' });
   const calm = h('p', { class: 'calm' });
   place.append(calm, list);
@@ -29,12 +31,20 @@ export function wrongView(place, rail) {
     if (status) text(calm, `${found.length === 0 ? 'Nothing is wrong.' : 'Nothing urgent.'} ${summary(status)}`);
     keyed(list, found, (one) => one.id, create, (node, one) => update(node, one, since[one.id]));
     markRail(rail, found);
+    told = tell(announce, told, new Map(found.filter((one) => one.severity !== 'note').map((one) => [one.id, one.title])));
   };
 }
 
 function remember(since, found, status) {
   for (const id of Object.keys(since)) if (!found.some((one) => one.id === id)) delete since[id];
   for (const { id } of found) since[id] ??= status?.now ?? null;
+}
+
+function tell(place, before, now) {
+  const came = [...now].filter(([id]) => !before.has(id)).map(([, title]) => title);
+  const went = [...before].filter(([id]) => !now.has(id)).map(([, title]) => `no longer: ${title}`);
+  if (came.length + went.length > 0) text(place, [...came, ...went].join('. '));
+  return now;
 }
 
 function summary(status) {
