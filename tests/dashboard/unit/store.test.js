@@ -48,6 +48,12 @@ test('memory stays bounded over an hour of two hundred rows a second', () => {
   assert.ok(store.state.statuses.items.length < 100);
 });
 
+test('a time without a status leaves a gap in the history', () => {
+  const store = createStore();
+  for (const second of [0, 1, 20, 21]) store.applyStatus(status(NOW + second * 1000));
+  assert.deepEqual(store.state.history.column('source/events/rate'), [50, 50, null, 50, 50]);
+});
+
 test('a sample of an unknown kind or without a number is left out', () => {
   const store = createStore();
   store.applySample({ seq: 1, kind: 'other' });

@@ -92,7 +92,7 @@ function drawDevices(card, samples, rows, columns) {
   keyed(card.querySelector('.device-list'), groups, (group) => `${setting}\n${group.who}`, createDevice, (item, group) => {
     text(item.querySelector('.number'), group.last === null ? '–' : String(group.last));
     text(item.querySelector('.quiet'), counted(group.rows, 'row'));
-    attribute(item.querySelector('path'), 'd', group.points.length > 1 ? sparkPath(group.points.slice(-60), SPARK.width, SPARK.height, 3) : '');
+    attribute(item.querySelector('path'), 'd', group.points.length > 1 ? sparkPath(group.points.slice(-60), SPARK.width, SPARK.height, { margin: 3 }) : '');
     attribute(item.querySelector('svg'), 'aria-label', group.points.length === 0 ? 'no value' : `${group.points.length} values from ${Math.min(...group.points.map((one) => one.value))} to ${Math.max(...group.points.map((one) => one.value))}`);
   });
 }

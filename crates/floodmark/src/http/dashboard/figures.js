@@ -2,6 +2,7 @@
 
 import { attribute, h, keyed, s, text } from './dom.js';
 import { bytes, compact, count, duration, isNumber, percent, perSecond, wholeSeconds } from './format.js';
+import { GAP_SECONDS } from './ring.js';
 import { sparkPath } from './scale.js';
 
 const WIDTH = 120;
@@ -96,5 +97,5 @@ function spark(history, columns) {
     const values = all.map((column) => column[index]).filter(isNumber);
     if (values.length > 0) points.push({ at, value: values.reduce((a, b) => a + b, 0) });
   });
-  return points.length > 1 ? sparkPath(points, WIDTH, HEIGHT) : '';
+  return points.length > 1 ? sparkPath(points, WIDTH, HEIGHT, { gap: GAP_SECONDS }) : '';
 }

@@ -28,7 +28,10 @@ export class Ring {
   }
 }
 
-/** Figures by name over time, as columns of equal length; a gap is null. */
+/** Seconds without a point from which a gap is left in the columns. */
+export const GAP_SECONDS = 5;
+
+/** Figures by name over time, as columns of equal length; what is not known is null. */
 export class History {
   constructor(limit) {
     this.limit = limit;
@@ -37,7 +40,13 @@ export class History {
   }
 
   push(seconds, figures) {
-    if (this.times.length > 0 && seconds <= this.times.at(-1)) return;
+    const last = this.times.at(-1) ?? seconds;
+    if (this.times.length > 0 && seconds <= last) return;
+    if (seconds - last > GAP_SECONDS) this.append(last + 1, {});
+    this.append(seconds, figures);
+  }
+
+  append(seconds, figures) {
     for (const name of Object.keys(figures)) {
       if (!this.columns.has(name)) this.columns.set(name, this.times.map(() => null));
     }

@@ -38,8 +38,8 @@ export function lanes(intervals) {
   });
 }
 
-/** The points of a spark line as an SVG path, newest at the right; gaps are left out. */
-export function sparkPath(points, width, height, margin = 2) {
+/** The points of a spark line as an SVG path, newest at the right; it is broken where points are further apart than `gap`. */
+export function sparkPath(points, width, height, { margin = 2, gap = Infinity } = {}) {
   if (points.length === 0) return '';
   const values = points.map((point) => point.value);
   const least = Math.min(...values);
@@ -48,5 +48,5 @@ export function sparkPath(points, width, height, margin = 2) {
   const last = points.at(-1).at;
   const x = linear(first, Math.max(last, first + 1), margin, width - margin);
   const y = (value) => (most === least ? height / 2 : height - margin - ((value - least) / (most - least)) * (height - 2 * margin));
-  return points.map((point, at) => `${at === 0 ? 'M' : 'L'}${x(point.at).toFixed(1)} ${y(point.value).toFixed(1)}`).join('');
+  return points.map((point, at) => `${at === 0 || point.at - points[at - 1].at > gap ? 'M' : 'L'}${x(point.at).toFixed(1)} ${y(point.value).toFixed(1)}`).join('');
 }
