@@ -6,7 +6,7 @@
 // Parts are buttons in the page's own flow (columns; on a narrow screen, rows); the lines between them are
 // drawn behind from where the parts came to lie.
 
-import { attribute, attributes, h, keyed, onWidth, s, share, text } from './dom.js';
+import { attribute, attributes, h, keyed, s, share, text } from './dom.js';
 import { counted, duration, perSecond, rate } from './format.js';
 import { kindOf } from './explain.js';
 import { earlier, growth } from './store.js';
@@ -32,6 +32,7 @@ export function graphView(stage, detail) {
     drawDetail(detail, graph.find((node) => node.id === id), status);
   }
 
+  /** Where the lines run: measured only when a part has changed its size, for that costs a layout. */
   function drawLines() {
     const box = stage.getBoundingClientRect();
     attributes(lines, { width: Math.ceil(box.width), height: Math.ceil(box.height) });
@@ -39,15 +40,20 @@ export function graphView(stage, detail) {
     const across = getComputedStyle(columns).flexDirection === 'row';
     const edges = graph.flatMap((node) => node.reads.map((from) => ({ id: `${from}>${node.id}`, from, to: node.id })));
     keyed(lines, edges, (edge) => edge.id, () => s('path'), (path, edge) => {
+      path.edge = edge;
       const [a, b] = [at(edge.from), at(edge.to)];
       if (!a || !b) return;
       attribute(path, 'd', curve(a, b, box, across));
-      attribute(path, 'data-flow', flows.get(edge.to) > 0 ? 'yes' : 'no');
       attribute(path, 'data-kind', graph.find((node) => node.id === edge.to).kind);
     });
+    drawFlows();
   }
 
-  onWidth(stage, () => requestAnimationFrame(drawLines));
+  function drawFlows() {
+    for (const path of lines.children) attribute(path, 'data-flow', flows.get(path.edge.to) > 0 ? 'yes' : 'no');
+  }
+
+  const sizes = new ResizeObserver(() => requestAnimationFrame(drawLines));
 
   return (state) => {
     status = state.status;
@@ -57,14 +63,16 @@ export function graphView(stage, detail) {
     const wanted = JSON.stringify(graph.map((node) => [node.id, node.reads]));
     if (wanted !== shape) {
       shape = wanted;
+      sizes.disconnect();
       build(columns, graph, choose);
+      for (const part of [stage, ...columns.querySelectorAll('button')]) sizes.observe(part);
       chosen = (graph.find((node) => node.id === chosen) ?? graph.find((node) => node.windowed) ?? graph[0])?.id;
     }
     for (const button of columns.querySelectorAll('button')) {
       updateNode(button, graph.find((node) => node.id === button.dataset.node), status, flows);
     }
     choose(chosen);
-    drawLines();
+    drawFlows();
   };
 }
 

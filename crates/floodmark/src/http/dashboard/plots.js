@@ -11,11 +11,12 @@ const COLOURS = 6;
 
 export function plotsView(place) {
   const plots = new Map();
-  let theme = '';
+  let theme = null;
+  let now = 0;
+  document.documentElement.addEventListener('theme', () => { now += 1; });
   return (state) => {
     if (!state.status) return;
     const wanted = specifications(state.status);
-    const now = colour('--ink');
     keyed(place, wanted, (one) => one.id, (one) => {
       const plot = create(one);
       plots.set(one.id, plot);
