@@ -8,6 +8,7 @@ import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import { later } from './later.js';
 import { waitUntil } from './waiting.js';
 
 export const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..');
@@ -25,7 +26,7 @@ export function binary() {
 export function scratch(context) {
   mkdirSync(SCRATCH, { recursive: true });
   const path = mkdtempSync(join(SCRATCH, 'run-'));
-  context?.after(() => rmSync(path, { recursive: true, force: true, maxRetries: 5 }));
+  later(context, () => rmSync(path, { recursive: true, force: true, maxRetries: 5 }));
   return path;
 }
 
@@ -102,9 +103,7 @@ export class Served extends Process {
 
 /** Keeps a process for a test, which ends it; the test sees what it said when it fails. */
 export function keep(context, one) {
-  context.after(async () => {
-    await one.end('SIGKILL').catch(() => {});
-  });
+  later(context, () => one.end('SIGKILL').catch(() => {}));
   return one;
 }
 

@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 
+import { later } from './later.js';
 import { axeSource, chromium } from './packages.js';
 import { PATIENCE_SECONDS, waitUntil } from './waiting.js';
 
@@ -13,7 +14,7 @@ export const DESK = { width: 1360, height: 900 };
 export async function browser(context) {
   const executablePath = process.env.FLOODMARK_CHROMIUM ?? '/usr/bin/chromium';
   const one = await chromium.launch({ executablePath, headless: true, args: ARGS });
-  context.after(() => one.close());
+  later(context, () => one.close());
   return one;
 }
 
@@ -30,7 +31,7 @@ export async function open(context, chrome, url, { theme = 'light', size = DESK,
   page.on('request', (request) => {
     if (!request.url().startsWith(url) && !request.url().startsWith('data:')) wrong.push(`a request to ${request.url()}`);
   });
-  context.after(async () => {
+  later(context, async () => {
     await pages.close();
     assert.deepEqual(wrong, [], 'the page must log no error and ask nobody else');
   });

@@ -34,7 +34,7 @@ function said(status) {
   return {
     ledger: Object.fromEntries(Object.entries(ledger.outputs).map(([name, one]) => [name, [ledger.read, one.taken, one.filtered, one.late, ledger.bad, ledger.null_time].map(group)])),
     written: Object.fromEntries(Object.entries(written).map(([name, one]) => [name, [group(one.rows)]])),
-    partitions: partitions.map((one) => `${group(one.next_offset)} of ${group(one.end_offset)}`),
+    partitions: partitions.map((one) => group(one.next_offset)),
     watermark: partitions.map((one) => one.watermark.slice(11, 19)),
     checkpoint: group(status.checkpoint.recent.at(-1).epoch),
     open: status.outputs.curated.windows.slice(0, 12).map((one) => `${group(one.groups)} ${one.groups === 1 ? 'group' : 'groups'}, ${group(one.rows)} ${one.rows === 1 ? 'row' : 'rows'}`),

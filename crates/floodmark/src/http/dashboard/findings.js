@@ -79,9 +79,9 @@ function* phase({ status }) {
 function* sources({ status, before, since }) {
   for (const [name, source] of Object.entries(status.sources ?? {})) {
     if (source.reachable === false) {
-      const from = source.unreachable_since ?? since?.[`unreachable/${name}`];
+      const from = source.unreachable_since ?? since?.[`unreachable/${name}`] ?? status.now;
       yield finding(`unreachable/${name}`, 'problem', 'graph', `Source ${name}: the server does not answer`,
-        `${from ? `Not reachable since ${near(from, millis(status.now))}` : 'Not reachable'}${source.trouble ? `: ${source.trouble}` : ''}.`,
+        `Not reachable since ${near(from, millis(status.now))}${source.trouble ? `: ${source.trouble}` : ''}.`,
         'Nothing is lost: Floodmark keeps trying and goes on where it stopped. Check that the brokers run and that this machine reaches them.');
     }
     yield* watermark(name, source, status);

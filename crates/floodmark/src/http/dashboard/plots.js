@@ -58,9 +58,9 @@ function specifications(status) {
     { id: 'watermark', title: 'Watermark behind the clock', unit: '', show: duration, series: of('source', sources, 'watermark') },
     { id: 'row-latency', title: 'Latency of rows', unit: 'event time to committed', show: duration, series: latency(false) },
     { id: 'window-latency', title: 'Latency of windows', unit: 'end to visible', show: duration, series: latency(true) },
-    { id: 'checkpoint', title: 'Checkpoint', unit: 'took', show: duration, series: [{ column: 'checkpoint/seconds', label: 'newest' }] },
     { id: 'memory', title: 'Memory', unit: '', show: bytes, series: [{ column: 'process/resident', label: 'process' }, { column: 'process/state', label: 'open windows' }] },
-    { id: 'cpu', title: 'CPU', unit: 'of one core', show: percent, series: [{ column: 'process/cpu', label: 'process' }, ...Object.keys(status.process?.stages ?? {}).map((name) => ({ column: `stage/${name}/cpu`, label: name }))] },
+    { id: 'cpu', title: 'CPU', unit: 'of one core', show: percent, series: [{ column: 'process/cpu', label: 'process' }] },
+    { id: 'stages', title: 'CPU by stage', unit: 'of one core', show: percent, series: Object.keys(status.process?.stages ?? {}).map((name) => ({ column: `stage/${name}/cpu`, label: name })) },
   ].filter((one) => one.series.length > 0);
 }
 
@@ -95,7 +95,7 @@ function build(plot, one, shape) {
       { ...axis, size: 62, space: 34, values: (_, marks) => marks.map((mark) => one.show(mark)) },
     ],
     series: [{}, ...one.series.map((line, at) => ({
-      label: line.label, stroke: colour(`--series-${(at % COLOURS) + 1}`), width: 1.75, points: { show: false }, spanGaps: false,
+      label: line.label, stroke: colour(`--series-${(at % COLOURS) + 1}`), width: 1.75, dash: at < COLOURS ? undefined : [5, 4], points: { show: false }, spanGaps: false,
     }))],
     hooks: { setCursor: [(chart) => showValues(plot, one, chart.cursor.idx)] },
   }, [[], ...one.series.map(() => [])], plot.canvas);
@@ -113,7 +113,7 @@ function showValues(plot, one, index) {
   if (!plot.data) return;
   const at = isNumber(index) ? index : plot.data[0].length - 1;
   keyed(plot.values, one.series.map((line, number) => ({ ...line, number })), (line) => line.column,
-    (line) => h('li', {}, h('span', { class: `key series-${(line.number % COLOURS) + 1}`, 'aria-hidden': 'true' }), `${line.label} `, h('span', { class: 'number' })),
+    (line) => h('li', {}, h('span', { class: `key series-${(line.number % COLOURS) + 1}${line.number < COLOURS ? '' : ' dashed'}`, 'aria-hidden': 'true' }), `${line.label} `, h('span', { class: 'number' })),
     (item, line) => {
       const value = plot.data[line.number + 1][at];
       text(item.querySelector('.number'), isNumber(value) ? one.show(value) : UNKNOWN);

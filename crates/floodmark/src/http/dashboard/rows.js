@@ -5,9 +5,18 @@
 import { isNumber, millis } from './format.js';
 
 const MOST_COLUMNS = 10;
+/** Names that say who a row is about. */
+const WHO = /(^|_)(id|device|sensor|key|name|host)$/i;
 
-/** The columns of some rows, in the order in which they were first seen. */
+/** The columns of some rows: times, who, figures, the rest, each in the order in which they were first seen. */
 export function columnsOf(rows) {
+  const names = namesOf(rows);
+  const value = new Map(names.map((name) => [name, rows.find((row) => row?.[name] !== null && row?.[name] !== undefined)?.[name]]));
+  const rank = (name) => (isTime(value.get(name)) ? 0 : WHO.test(name) ? 1 : isNumber(value.get(name)) ? 2 : 3);
+  return names.sort((a, b) => rank(a) - rank(b));
+}
+
+function namesOf(rows) {
   const names = new Set();
   for (const row of rows) {
     for (const name of Object.keys(row ?? {})) {
@@ -23,8 +32,7 @@ export const isTime = (value) => typeof value === 'string' && /^\d{4}-\d\d-\d\d[
 /** Columns that may name who a row is about (texts), best first: names that end in id, device, key, name. */
 export function whoColumns(rows, columns) {
   const texts = columns.filter((name) => rows.some((row) => typeof row?.[name] === 'string' && !isTime(row[name])));
-  const likely = (name) => (/(^|_)(id|device|sensor|key|name|host)$/i.test(name) ? 0 : 1);
-  return texts.sort((a, b) => likely(a) - likely(b));
+  return texts.sort((a, b) => WHO.test(b) - WHO.test(a));
 }
 
 /** Columns that hold a measured value. */

@@ -58,7 +58,7 @@ export function createStore(mark = () => {}, now = () => Date.now()) {
       if (!ring || !isNumber(sample.seq)) return;
       if (sample.seq <= (newestSequence.get(sample.kind) ?? -1)) return;
       newestSequence.set(sample.kind, sample.seq);
-      ring.push({ ...sample, run: runOf(state.status) });
+      ring.push({ ...sample, row: rowOf(sample), run: runOf(state.status) });
       if (sample.skipped) {
         const output = sample.output ?? '';
         state.skipped.set(output, (state.skipped.get(output) ?? 0) + sample.skipped);
@@ -71,7 +71,7 @@ export function createStore(mark = () => {}, now = () => Date.now()) {
       const ring = state.samples[kind];
       const run = runOf(state.status);
       const known = new Map();
-      for (const sample of backlog) if (isNumber(sample?.seq)) known.set(sample.seq, { ...sample, kind, run });
+      for (const sample of backlog) if (isNumber(sample?.seq)) known.set(sample.seq, { ...sample, row: rowOf(sample), kind, run });
       for (const sample of ring.items) if (sample.run === run) known.set(sample.seq, sample);
       const merged = [...known.values()].sort((a, b) => a.seq - b.seq);
       ring.items = [...ring.items.filter((sample) => sample.run !== run), ...merged].slice(-ring.limit);
@@ -94,6 +94,9 @@ export function createStore(mark = () => {}, now = () => Date.now()) {
 
 /** What tells one run from the next. An instance's name is not known before it has the pipeline. */
 const runOf = (status) => status?.started_at ?? null;
+
+/** A row that was too large to be sent comes as its first part, as text. */
+const rowOf = ({ row }) => (row !== null && typeof row === 'object' ? row : { row });
 
 /** The server's clock now: its newest `now`, moved on by the browser's clock. */
 export function serverNow(state, browserNow = Date.now()) {
@@ -141,6 +144,5 @@ function figures(status, before) {
   for (const name of Object.keys(status.process?.stages ?? {})) {
     point[`stage/${name}/cpu`] = growth(status, before, (at) => at.process?.stages?.[name]);
   }
-  point['checkpoint/seconds'] = status.checkpoint?.last_seconds;
   return point;
 }

@@ -48,7 +48,7 @@ function create(name) {
   const words = h('p', { class: 'verdict' });
   const advice = h('p', { class: 'advice' });
   const body = h('tbody');
-  const head = ['Partition', 'Standing', 'Newest event', 'Watermark', 'Behind the clock', 'Not read yet', 'Offset'];
+  const head = ['Partition', 'Standing', 'Newest event', 'Watermark', 'Behind the clock', 'Not read yet', 'Next offset'];
   const table = h('table', {}, h('caption', { class: 'hide' }, `Partitions of ${name}`),
     h('thead', {}, h('tr', {}, head.map((label, at) => h('th', { scope: 'col', class: at > 1 ? 'number' : null }, label)))), body);
   const root = h('div', { class: 'card' }, h('h3', {}, name, ' ', h('span', { class: 'quiet' }, 'source')), words, advice, picture, legend(),
@@ -214,6 +214,6 @@ function drawTable(body, partitions, source, now) {
     text(row.querySelector('.watermark'), near(one.watermark, now));
     text(row.querySelector('.behind'), one.watermark ? wholeSeconds((now - millis(one.watermark)) / 1000) : '–');
     text(row.querySelector('.lag'), counted(one.lag_records, 'record'));
-    text(row.querySelector('.offset'), `${count(one.next_offset)} of ${count(one.end_offset)}`);
+    text(row.querySelector('.offset'), count(one.next_offset));
   });
 }
