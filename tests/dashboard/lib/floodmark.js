@@ -9,7 +9,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { later } from './later.js';
-import { waitUntil } from './waiting.js';
+import { PATIENCE_SECONDS, waitUntil } from './waiting.js';
 
 export const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..');
 const SCRATCH = join(ROOT, 'target', 'dashboard-tests');
@@ -92,12 +92,12 @@ export class Served extends Process {
   }
 
   /** Waits until `holds` of the status is truthy. */
-  until(what, holds) {
+  until(what, holds, seconds = PATIENCE_SECONDS) {
     return waitUntil(what, async () => {
       this.alive();
       const status = await this.status();
       return holds(status) && status;
-    });
+    }, seconds);
   }
 }
 

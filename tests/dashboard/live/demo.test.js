@@ -93,11 +93,18 @@ test('the dashboard of a demo', async (t) => {
     const status = await one.status();
     for (const node of status.graph) {
       await page.click(`.node[data-node="${node.id}"]`);
+      assert.ok(!(await page.locator('#graph-detail').evaluate((place) => [...place.childNodes].some((child) => child.nodeType === Node.TEXT_NODE))), 'nothing but elements');
       const detail = await words(page, '#graph-detail');
       if (node.name) assert.ok(detail.includes(node.name), detail);
       if (node.target) assert.ok(detail.includes(node.target), detail);
       if (node.query) assert.ok(detail.includes(node.query.replace(/\s+/g, ' ').trim()), detail);
     }
+  });
+
+  await t.test('says nowhere what only a program would say', async () => {
+    const said_ = await page.evaluate(() => [...document.querySelectorAll('main *')].filter((node) => node.childElementCount === 0 && !node.closest('td[data-null], pre'))
+      .map((node) => node.textContent).filter((text) => /\b(null|undefined|NaN|\[object)\b/.test(text)));
+    assert.deepEqual(said_, []);
   });
 
   await t.test('draws each partition, and says which one sets the watermark', async () => {

@@ -93,7 +93,8 @@ test('parts of the graph stand behind what they read, and a circle is no endless
 
 test('the watermark is put into words', () => {
   const source = status().sources.events;
-  assert.match(plain(verdict('events', source, NOW)), /^The watermark is 13:59:49, 11 s behind the clock; 10 s of that is the configured delay\. Partition 1 sets it \(slow\)/);
+  assert.match(plain(verdict('events', source, NOW)), /^The watermark is 13:59:49, 11 s behind the clock; 10 s of that is the configured delay\. Partition 1 sets it/);
+  assert.match(verdict('events', { ...source, event_time_lag_seconds: 16 }, NOW), /Partition 1 holds it back \(slow\): its events are older/);
   for (const partition of Object.values(source.partitions)) partition.standing = 'idle';
   assert.match(verdict('events', { ...source, held_back_by: null }, NOW), /Every partition is idle/);
   assert.match(verdict('events', { ...source, watermark: null }, NOW), /no watermark yet/);

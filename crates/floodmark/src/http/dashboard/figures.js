@@ -4,6 +4,7 @@ import { attribute, h, keyed, s, text } from './dom.js';
 import { bytes, compact, count, duration, isNumber, percent, perSecond, wholeSeconds } from './format.js';
 import { GAP_SECONDS } from './ring.js';
 import { sparkPath } from './scale.js';
+import { earlier, growth, LITTLE_SECONDS } from './store.js';
 
 const WIDTH = 120;
 const HEIGHT = 26;
@@ -12,7 +13,7 @@ const POINTS = 180;
 export function figuresView(place) {
   return (state) => {
     if (!state.status) return;
-    keyed(place, figures(state.status), (one) => one.id, create, (node, one) => {
+    keyed(place, figures(state.status, earlier(state, LITTLE_SECONDS)), (one) => one.id, create, (node, one) => {
       text(node.querySelector('dt'), one.name);
       text(node.querySelector('.number'), one.value);
       text(node.querySelector('.unit'), one.unit);
@@ -30,7 +31,7 @@ function create(one) {
       h('span', { class: 'aside' })));
 }
 
-function figures(status) {
+function figures(status, before) {
   const sources = Object.entries(status.sources ?? {});
   const outputs = Object.entries(status.outputs ?? {});
   const windowed = new Set(status.graph?.filter((node) => node.windowed).map((node) => node.name));
@@ -57,7 +58,7 @@ function figures(status) {
   if (alerts.length > 0) {
     const p99 = most(alerts, (one) => one.latency?.p99_seconds);
     list.push({
-      id: 'alerts', name: 'Rows sent at once', value: perSecond(sum(alerts, (one) => one.rows_per_second)), unit: 'rows/s',
+      id: 'alerts', name: 'Rows sent at once', value: perSecond(growth(status, before, (at) => sum(alerts.map(([name]) => [name, at.outputs?.[name]]), (one) => one?.rows))), unit: 'rows/s',
       aside: p99 !== null ? `99 in 100 within ${duration(p99)}` : `${count(sum(alerts, (one) => one.rows))} so far`,
       columns: alerts.map(([name]) => `output/${name}/rate`),
     });

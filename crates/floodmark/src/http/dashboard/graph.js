@@ -9,12 +9,10 @@
 import { attribute, attributes, h, keyed, s, share, text } from './dom.js';
 import { counted, duration, perSecond, rate } from './format.js';
 import { kindOf } from './explain.js';
-import { earlier, growth } from './store.js';
+import { earlier, growth, LITTLE_SECONDS } from './store.js';
 
 /** Queue fill from which a part counts as backed up (drawn as such, with the word). */
 const FULL = 0.75;
-/** Rates are taken over so many seconds. */
-const OVER_SECONDS = 5;
 
 export function graphView(stage, detail) {
   const lines = s('svg', { class: 'lines', 'aria-hidden': 'true' });
@@ -59,7 +57,7 @@ export function graphView(stage, detail) {
     status = state.status;
     if (!status?.graph) return;
     graph = status.graph;
-    flows = flowInto(status, earlier(state, OVER_SECONDS));
+    flows = flowInto(status, earlier(state, LITTLE_SECONDS));
     const wanted = JSON.stringify(graph.map((node) => [node.id, node.reads]));
     if (wanted !== shape) {
       shape = wanted;
@@ -137,9 +135,14 @@ function build(columns, graph, choose) {
 function createNode(node, choose) {
   return h('button', { type: 'button', class: 'node', 'data-node': node.id, 'data-kind': node.kind, 'aria-pressed': 'false', onclick: () => choose(node.id) },
     h('span', { class: 'kind' }, kindOf(node).name),
-    h('span', { class: 'name' }, node.name ?? (node.target ?? '').split(' @ ')[0]),
+    h('span', { class: 'name' }, node.name ?? shortTarget(node.target)),
     h('span', { class: 'flow' }),
     h('span', { class: 'queue', hidden: true }, h('span', { class: 'meter' }, h('span', { class: 'fill' })), h('span', { class: 'words' })));
+}
+
+/** A topic without its brokers, a directory without those above it. */
+function shortTarget(target = '') {
+  return target.split(' @ ')[0].split('/').filter(Boolean).at(-1) ?? '';
 }
 
 function updateNode(button, node, status, flows) {
@@ -178,7 +181,7 @@ function drawDetail(place, node, status) {
       h('h3', {}, node.name ?? kindOf(node).name, ' ', h('span', { class: 'quiet' }, kindOf(node).name)),
       h('p', {}, kindOf(node).does),
       h('dl', { class: 'pairs' }),
-      node.query ? h('pre', { class: 'query', tabindex: '0', role: 'region', 'aria-label': `Query of ${node.name}` }, node.query.trim()) : null);
+      ...(node.query ? [h('pre', { class: 'query', tabindex: '0', role: 'region', 'aria-label': `Query of ${node.name}` }, node.query.trim())] : []));
   }
   keyed(place.querySelector('dl'), facts(node, status), ([name]) => name,
     ([name]) => h('div', {}, h('dt', {}, name), h('dd')), (row, [, value]) => text(row.lastChild, value));

@@ -12,6 +12,8 @@ import { History, Ring } from './ring.js';
 const SAMPLES = { alert: 500, dead_letter: 200, late: 200, window: 200, checkpoint: 60, log: 200 };
 /** Seconds of history in the plots. */
 export const HISTORY_SECONDS = 900;
+/** Rates of what may be little, as alerts, are taken over so long: over two seconds there are none or many. */
+export const LITTLE_SECONDS = 60;
 /** Statuses kept to compare the newest with. */
 const STATUSES = 75;
 

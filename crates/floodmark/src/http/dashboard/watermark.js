@@ -18,9 +18,11 @@ import { serverNow } from './store.js';
 const MOST_PARTITIONS = 16;
 const MOST_WINDOW_LANES = 3;
 const LANE = 30;
-const TOP = 34;
+const TOP = 42;
 const AXIS = 26;
 const NARROW = 560;
+/** Beyond the configured delay, from here the watermark counts as held back (drawn and said so). */
+const HELD_BACK_SECONDS = 5;
 
 export function watermarkView(place) {
   const cards = new Map();
@@ -68,24 +70,26 @@ function draw(card, name, state) {
   const now = serverNow(state);
   const partitions = partitionsOf(source);
   prose(card.words, verdict(name, source, now));
-  const advice = source.held_back_by && isOverdue(source) ? reason(source.held_back_by.reason).advice : '';
+  const advice = isHeldBack(source) ? reason(source.held_back_by.reason).advice : '';
   prose(card.advice, advice);
   attribute(card.advice, 'hidden', advice === '');
   if (card.width > 0) drawPicture(card, picture(name, source, partitions, state, now));
   drawTable(card.body, partitions, source, now);
 }
 
-function isOverdue(source) {
-  return source.watermark === null || source.event_time_lag_seconds > (source.watermark_delay_seconds ?? 0) + 5;
+/** Some partition always sets the watermark; it holds it back when that makes it wait. */
+function isHeldBack(source) {
+  return Boolean(source.held_back_by) && (source.watermark === null || source.event_time_lag_seconds > (source.watermark_delay_seconds ?? 0) + HELD_BACK_SECONDS);
 }
 
 function partitionsOf(source) {
-  const held = String(source.held_back_by?.partition ?? '');
-  const all = Object.entries(source.partitions ?? {}).map(([id, one]) => ({ id, ...one, holds: id === held }));
+  const lowest = String(source.held_back_by?.partition ?? '');
+  const held = isHeldBack(source);
+  const all = Object.entries(source.partitions ?? {}).map(([id, one]) => ({ id, ...one, sets: id === lowest, holds: held && id === lowest }));
   all.sort((a, b) => Number(a.id) - Number(b.id));
   if (all.length <= MOST_PARTITIONS) return all;
-  const lowest = [...all].sort((a, b) => b.holds - a.holds || (millis(a.watermark) ?? 0) - (millis(b.watermark) ?? 0)).slice(0, MOST_PARTITIONS);
-  return all.filter((one) => lowest.includes(one));
+  const drawn = [...all].sort((a, b) => b.sets - a.sets || (millis(a.watermark) ?? 0) - (millis(b.watermark) ?? 0)).slice(0, MOST_PARTITIONS);
+  return all.filter((one) => drawn.includes(one));
 }
 
 /** The picture in words. */
@@ -97,7 +101,8 @@ export function verdict(name, source, now) {
   const parts = [];
   if (source.watermark === null || source.watermark === undefined) parts.push('There is no watermark yet: it needs an event time from each partition that counts.');
   else parts.push(`The watermark is ${near(source.watermark, now)}, ${wholeSeconds((now - millis(source.watermark)) / 1000)} behind the clock; ${delay} of that is the configured delay.`);
-  if (held) parts.push(`Partition ${held.partition} sets it (${reason(held.reason).name}): ${reason(held.reason).because}.`);
+  if (isHeldBack(source)) parts.push(`Partition ${held.partition} holds it back (${reason(held.reason).name}): ${reason(held.reason).because}.`);
+  else if (held) parts.push(`Partition ${held.partition} sets it: it is the least far.`);
   else if (all > 0 && idle === all) parts.push('Every partition is idle: open windows close by the idle clock.');
   if (idle > 0 && idle < all) parts.push(`${counted(idle, 'partition')} of ${count(all)} ${idle === 1 ? 'is' : 'are'} idle and ${idle === 1 ? 'does' : 'do'} not count.`);
   return parts.join(' ');
@@ -166,9 +171,9 @@ function partitionRow(one, y, { left, right, clip, narrow }) {
   if (reached !== null) shapes.push({ key: `r/${one.id}`, tag: 'rect', set: { class: `reached${kind}`, x: left, y: middle - 5, width: Math.max(0, clip(reached) - left), height: 10, rx: 2 } });
   if (reached !== null && newest !== null) shapes.push({ key: `d/${one.id}`, tag: 'rect', set: { class: `delay${kind}`, x: clip(reached), y: middle - 5, width: Math.max(0, clip(newest) - clip(reached)), height: 10 } });
   if (newest !== null) shapes.push({ key: `n/${one.id}`, tag: 'circle', set: { class: `newest${kind}`, cx: clip(newest), cy: middle, r: 5 } });
-  const note = one.holds ? 'holds it back' : one.standing === 'idle' ? 'idle' : '';
+  const note = one.holds ? 'holds it back' : one.standing === 'idle' ? 'idle' : one.sets ? 'sets the watermark' : '';
   const at = newest === null ? left : clip(newest);
-  const fits = at + 100 < right;
+  const fits = at + 126 < right;
   shapes.push({ key: `h/${one.id}`, tag: 'text', set: { class: `note${kind}`, x: fits ? at + 11 : at - 12, y: middle + (fits ? 4 : -8), 'text-anchor': fits ? 'start' : 'end' }, text: note });
   return shapes;
 }
@@ -207,7 +212,7 @@ function drawTable(body, partitions, source, now) {
   keyed(body, partitions, (one) => one.id, (one) => h('tr', {}, h('th', { scope: 'row' }, one.id), h('td', {}, h('span', { class: 'pill small' })), ['newest', 'watermark', 'behind', 'lag', 'offset'].map((name) => h('td', { class: `number ${name}` }))), (row, one) => {
     const how = standing(one.standing);
     const pill = row.querySelector('.pill');
-    text(pill, one.holds ? `holds it back: ${reason(source.held_back_by.reason).name}` : how.name);
+    text(pill, one.holds ? `holds it back: ${reason(source.held_back_by.reason).name}` : one.sets ? 'sets the watermark' : how.name);
     attribute(pill, 'title', (one.holds ? reason(source.held_back_by.reason).because : how.because).replaceAll('`', ''));
     attribute(pill, 'data-standing', one.holds ? 'holder' : one.standing);
     text(row.querySelector('.newest'), near(one.max_event_time, now));
