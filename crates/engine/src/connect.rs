@@ -96,6 +96,31 @@ fn waits_for(source: &floodmark_pipeline::Source) -> String {
     }
 }
 
+/// The outputs of a pipeline that are files, late rows and dead letters included: the name each has
+/// in checkpoints, the name its files carry, and where they lie.
+pub fn file_outputs(pipeline: &Pipeline) -> Vec<(String, &str, &floodmark_pipeline::ParquetSink)> {
+    let outputs = pipeline
+        .outputs
+        .iter()
+        .map(|output| (output.name.clone(), output.name.as_str(), &output.sink));
+    let dead = pipeline.dead_letter.as_ref();
+    let late = pipeline.late.as_ref();
+    let dead = dead.map(|dead| {
+        (
+            crate::runtime::DEAD_LETTER.to_owned(),
+            DEAD_LETTER,
+            &dead.sink,
+        )
+    });
+    let late = late.map(|late| (crate::runtime::LATE.to_owned(), LATE, &late.sink));
+    let all = outputs.chain(dead).chain(late);
+    all.filter_map(|(name, named, sink)| match sink {
+        SinkSpec::Parquet(sink) => Some((name, named, sink)),
+        _ => None,
+    })
+    .collect()
+}
+
 fn connector(
     source: &floodmark_pipeline::Source,
     ends: bool,

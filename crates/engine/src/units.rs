@@ -41,6 +41,13 @@ quantity! {
     Generation(u64)
 }
 
+impl Generation {
+    /// The generation that takes over from this one.
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
 impl Epoch {
     /// The epoch after this one.
     pub fn next(self) -> Self {

@@ -356,6 +356,18 @@ pub enum Location {
     },
 }
 
+impl std::str::FromStr for Location {
+    type Err = String;
+
+    /// Reads a path, `file://` or `s3://` as a pipeline file would.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        crate::location::parse(text).map_err(|misread| match misread.help {
+            Some(help) => format!("{}; {help}", misread.message),
+            None => misread.message,
+        })
+    }
+}
+
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -121,7 +121,102 @@ pub struct StateFile {
     pub crc32: u32,
 }
 
+/// A manifest's place in the chain of its pipeline's checkpoints.
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    epoch: Epoch,
+    generation: Generation,
+    instance: String,
+    lineage: String,
+    pipeline: String,
+}
+
+impl Link {
+    /// INV-CHAIN, seen from outside: generations never go back. No more can be said of what is read:
+    /// an instance that has lost a race for the claim may find the number free again that it had
+    /// wanted, and its manifest is there until it has seen that there are later ones.
+    pub(super) fn check_before(&self, later: &Self) -> Result<(), String> {
+        if self.generation <= later.generation {
+            return Ok(());
+        }
+        let (before, after) = (self.describe(), later.describe());
+        Err(format!("INV-CHAIN: {before} comes before {after}"))
+    }
+
+    /// INV-CHAIN, of what an instance has read or put last and what it puts next: no number is left
+    /// out, lineage and pipeline stay, and the next generation is another instance's.
+    pub(super) fn check_next(&self, next: &Self) -> Result<(), String> {
+        let goes_on = self.generation == next.generation && self.instance == next.instance;
+        let takes_over =
+            self.generation.next() == next.generation && self.instance != next.instance;
+        let is_one_chain = self.lineage == next.lineage && self.pipeline == next.pipeline;
+        if self.epoch.next() == next.epoch && is_one_chain && (goes_on || takes_over) {
+            return Ok(());
+        }
+        let (before, after) = (self.describe(), next.describe());
+        Err(format!("INV-CHAIN: {before} is not followed by {after}"))
+    }
+
+    fn describe(&self) -> String {
+        format!(
+            "checkpoint {} of pipeline '{}' (lineage {}, generation {}, instance {})",
+            self.epoch, self.pipeline, self.lineage, self.generation, self.instance
+        )
+    }
+}
+
 impl Manifest {
+    /// Its place in the chain.
+    pub(super) fn link(&self) -> Link {
+        Link {
+            epoch: self.epoch,
+            generation: self.generation,
+            instance: self.instance.clone(),
+            lineage: self.lineage.clone(),
+            pipeline: self.pipeline.clone(),
+        }
+    }
+
+    /// A manifest without content, the first of a lineage of its own.
+    pub(crate) fn blank(
+        pipeline: &str,
+        epoch: Epoch,
+        generation: Generation,
+        instance: &str,
+        created_ms: i64,
+    ) -> Self {
+        Self {
+            pipeline: pipeline.to_owned(),
+            epoch,
+            generation,
+            instance: instance.to_owned(),
+            lineage: instance.to_owned(),
+            created_ms,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            sources: BTreeMap::new(),
+            windows: BTreeMap::new(),
+            sinks: BTreeMap::new(),
+            files: BTreeMap::new(),
+        }
+    }
+
+    /// The manifest after this one, whose work is done: nothing is left to commit, so the pipeline
+    /// file may change freely until the next start.
+    pub(crate) fn settled(mut self) -> Self {
+        self.epoch = self.epoch.next();
+        for sink in self.sinks.values_mut() {
+            sink.work = serde_json::Value::Null;
+            sink.carried = None;
+        }
+        let chunks = self
+            .windows
+            .values()
+            .flat_map(|window| window.open.values().flatten());
+        let referred: BTreeSet<&String> = chunks.map(|chunk| &chunk.file).collect();
+        self.files.retain(|file, _| referred.contains(file));
+        self
+    }
+
     /// Next offsets by source and partition, as JSON for people.
     pub fn describe_offsets(&self) -> String {
         let sources = self.sources.iter().map(|(name, source)| {
@@ -135,8 +230,17 @@ impl Manifest {
     }
 
     /// Checks what must hold for a manifest to be written or trusted:
-    /// INV-LEDGER, and INV-FILES: every file that is referred to is listed, and no other.
+    /// INV-LEDGER; INV-EPOCH: the work of a sink is this epoch's or an earlier one's, carried along;
+    /// and INV-FILES: every file that is referred to is listed, and no other.
     pub fn check(&self) -> Result<(), String> {
+        for (name, sink) in &self.sinks {
+            if sink.epoch > self.epoch {
+                let (work, ours) = (sink.epoch, self.epoch);
+                return Err(format!(
+                    "INV-EPOCH: checkpoint {ours} lists work of '{name}' for checkpoint {work}"
+                ));
+            }
+        }
         for (name, source) in &self.sources {
             source.ledger.check(name).map_err(|e| e.to_string())?;
         }
@@ -163,6 +267,48 @@ pub(super) mod tests {
 
     use super::*;
     use crate::ledger::OutputLedger;
+
+    fn link(epoch: u64, generation: u64, instance: &str) -> Link {
+        let (epoch, generation) = (Epoch(epoch), Generation(generation));
+        let mut manifest = Manifest::blank("p", epoch, generation, instance, 0);
+        manifest.lineage = "chain".to_owned();
+        manifest.link()
+    }
+
+    #[test]
+    fn an_instance_goes_on_or_takes_over_and_leaves_no_number_out() {
+        let last = link(7, 2, "second");
+        assert_eq!(last.check_next(&link(8, 2, "second")), Ok(()));
+        assert_eq!(last.check_next(&link(8, 3, "third")), Ok(()));
+        for wrong in [
+            link(9, 2, "second"),
+            link(7, 2, "second"),
+            link(8, 2, "third"),
+            link(8, 3, "second"),
+            link(8, 4, "third"),
+            link(8, 1, "first"),
+            Link {
+                lineage: "another".to_owned(),
+                ..link(8, 2, "second")
+            },
+            Link {
+                pipeline: "another".to_owned(),
+                ..link(8, 2, "second")
+            },
+        ] {
+            let refused = last.check_next(&wrong).expect_err("it does not follow");
+            assert!(refused.starts_with("INV-CHAIN"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_generation_that_goes_back_is_found_and_a_race_for_a_claim_is_none() {
+        let newest = link(7, 2, "second");
+        assert_eq!(link(5, 2, "too late").check_before(&newest), Ok(()));
+        assert_eq!(link(6, 1, "first").check_before(&newest), Ok(()));
+        let refused = link(6, 3, "third").check_before(&newest);
+        assert!(refused.is_err_and(|reason| reason.starts_with("INV-CHAIN")));
+    }
 
     /// Manifests with all of their parts.
     pub(in crate::checkpoint) fn any_manifest() -> impl Strategy<Value = Manifest> {
@@ -220,7 +366,7 @@ pub(super) mod tests {
                     closed: [EventMicros(9)].into(),
                 };
                 let sink = SinkState {
-                    epoch: Epoch(3),
+                    epoch: Epoch(u64::from(read)),
                     work: serde_json::json!([text]),
                     carried: carries.then(|| "state/c".to_owned()),
                     committed: Committed::default(),

@@ -20,14 +20,18 @@
 //!
 //! [`CommitPermit`]: crate::sink::CommitPermit
 
+mod claim;
 mod codec;
+mod inspect;
 mod manifest;
 mod recover;
 mod store;
 
+pub use claim::{ClaimError, Claimed, Owner, claim, owner};
 pub use codec::{
     CodecError, decode_batches, decode_manifest, encode_batches, encode_manifest, frame_manifest,
 };
+pub use inspect::{Damage, Listed, Verified, WindowRows};
 pub use manifest::{
     ChunkRef, Manifest, PartitionState, SinkState, SourceState, StateFile, WindowState,
 };

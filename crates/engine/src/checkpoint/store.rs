@@ -16,13 +16,13 @@ use arrow::array::RecordBatch;
 use bytes::Bytes;
 
 use super::codec::{CodecError, decode_batches, decode_manifest, encode_manifest};
-use super::manifest::{Manifest, StateFile};
+use super::manifest::{Link, Manifest, StateFile};
 use crate::storage::{PutNew, StorageError, Store};
 use crate::units::{Epoch, Generation};
 
-const MANIFESTS: &str = "manifest";
-const STATES: &str = "state";
-const NEWEST: &str = "newest";
+pub(super) const MANIFESTS: &str = "manifest";
+pub(super) const STATES: &str = "state";
+pub(super) const NEWEST: &str = "newest";
 
 /// Why a checkpoint could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +66,28 @@ pub enum CheckpointError {
         /// What there is.
         found: String,
     },
+    /// Manifests that cannot have been written one after the other.
+    #[error(
+        "the checkpoints in {location} contradict each other: {reason}. Two instances have written \
+         side by side, which conditional writes exclude, or objects were copied there. Find out \
+         which results were shown; then start with new checkpoint and output paths"
+    )]
+    Disorder {
+        /// Where checkpoints lie.
+        location: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An instance that runs replaces checkpoints faster than one can be read.
+    #[error(
+        "checkpoints in {location} are replaced faster than they can be read: {NEWEST_ATTEMPTS} times \
+         the newest one was gone before it had arrived. Another instance runs there; stop it first, \
+         or give it a longer checkpoint interval"
+    )]
+    Moving {
+        /// Where checkpoints lie.
+        location: String,
+    },
     /// `newest` does not hold a number.
     #[error(
         "checkpoint object '{NEWEST}' cannot be used: it holds no epoch's number. Restore it from a \
@@ -76,6 +98,18 @@ pub enum CheckpointError {
     #[error("the checkpoint would be wrong and was not written: {0}")]
     Invariant(String),
 }
+
+impl CheckpointError {
+    /// All manifests are gone, that of this instance among them.
+    pub(super) fn gone() -> Self {
+        Self::Missing {
+            name: MANIFESTS.to_owned(),
+        }
+    }
+}
+
+/// How often the newest manifest is looked for while an instance that runs puts later ones.
+const NEWEST_ATTEMPTS: usize = 10;
 
 /// Whose manifest holds the epoch now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,11 +122,13 @@ pub enum Stored {
 
 /// Reads and writes checkpoints.
 pub struct CheckpointStore {
-    store: Store,
+    pub(super) store: Store,
     /// Checkpoints to keep.
-    retain: usize,
+    pub(super) retain: usize,
     /// Files that the checkpoints kept refer to.
     kept: BTreeMap<Epoch, BTreeSet<String>>,
+    /// The newest manifest that was read or put.
+    last: Option<Link>,
 }
 
 /// Name of the state file that holds `what` for an epoch of a generation.
@@ -100,11 +136,11 @@ pub fn state_name(epoch: Epoch, generation: Generation, what: &str) -> String {
     format!("{STATES}/{:020}-{}-{what}.arrow", epoch.0, generation.0)
 }
 
-fn manifest_name(epoch: Epoch) -> String {
+pub(super) fn manifest_name(epoch: Epoch) -> String {
     format!("{MANIFESTS}/{:020}.json", epoch.0)
 }
 
-fn epoch_of(name: &str) -> Option<Epoch> {
+pub(super) fn epoch_of(name: &str) -> Option<Epoch> {
     let file = name.rsplit('/').next()?;
     file.get(..20)?.parse().ok().map(Epoch)
 }
@@ -116,36 +152,54 @@ impl CheckpointStore {
             store,
             retain: retain.max(1),
             kept: BTreeMap::new(),
+            last: None,
         }
     }
 
+    /// The same place, for somebody who only reads.
+    pub fn reader(&self) -> Self {
+        Self::new(self.store.clone(), self.retain)
+    }
+
     /// The newest checkpoint. A damaged one is an error, never skipped for an older one: that
-    /// would repeat what has been made visible.
+    /// would repeat what has been made visible. So is one that is missing although it was noted
+    /// (INV-NOTE), or that does not follow from those before it (INV-CHAIN).
     pub async fn newest(&mut self) -> Result<Option<Manifest>, CheckpointError> {
-        // Read before the list: an instance that still runs goes on writing both.
-        let noted = self.noted().await?;
-        let epochs: BTreeSet<Epoch> = self.manifests().await?.into_iter().collect();
-        if let Some(noted) = noted
-            && epochs.last().is_none_or(|newest| *newest < noted)
-        {
-            return Err(CheckpointError::Behind {
-                location: self.store.location().to_owned(),
-                noted,
-                found: epochs.last().map_or_else(
-                    || "there is no manifest".to_owned(),
-                    |newest| format!("the newest manifest is that of {newest}"),
-                ),
-            });
-        }
-        let Some(newest) = epochs.last() else {
-            return Ok(None);
+        let (mut seen, mut attempts) = (None, NEWEST_ATTEMPTS);
+        let (epochs, manifest) = loop {
+            // Read before the list: an instance that still runs goes on writing both.
+            let noted = self.noted().await?;
+            let epochs = self.manifests().await?;
+            let last = epochs.last().copied();
+            let missed = match (noted, last) {
+                (Some(noted), last) if last < Some(noted) => self.behind(noted, last),
+                (_, None) => return Ok(None),
+                (_, Some(last)) => match self.read(last).await {
+                    Ok(manifest) => break (epochs, manifest),
+                    Err(error @ CheckpointError::Missing { .. }) => error,
+                    Err(error) => return Err(error),
+                },
+            };
+            // It was noted or listed, and an instance that runs may have put later ones meanwhile and
+            // deleted it as old. If nothing has moved since the last look, it is lost.
+            if seen.replace((noted, last)) == Some((noted, last)) {
+                return Err(missed);
+            }
+            attempts -= 1;
+            if attempts == 0 {
+                return Err(CheckpointError::Moving {
+                    location: self.store.location().to_owned(),
+                });
+            }
         };
-        let manifest = self.read(*newest).await?;
+        let newest = manifest.epoch;
         let older = epochs.iter().rev().skip(1).take(self.retain);
         for epoch in older {
             // Nothing depends on an older one; a running instance may be deleting it.
             match self.read(*epoch).await {
                 Ok(older) => {
+                    let checked = older.link().check_before(&manifest.link());
+                    checked.map_err(|reason| self.disorder(reason))?;
                     self.kept.insert(*epoch, older.files.into_keys().collect());
                 }
                 Err(CheckpointError::Missing { .. }) => {}
@@ -153,11 +207,13 @@ impl CheckpointStore {
             }
         }
         self.kept
-            .insert(*newest, manifest.files.keys().cloned().collect());
+            .insert(newest, manifest.files.keys().cloned().collect());
+        self.last = Some(manifest.link());
         Ok(Some(manifest))
     }
 
-    async fn noted(&self) -> Result<Option<Epoch>, CheckpointError> {
+    /// What `newest` says.
+    pub(super) async fn noted(&self) -> Result<Option<Epoch>, CheckpointError> {
         let Some(bytes) = self.store.get(NEWEST).await? else {
             return Ok(None);
         };
@@ -166,7 +222,26 @@ impl CheckpointStore {
         number.map(Epoch).map(Some).ok_or(CheckpointError::Unnoted)
     }
 
-    async fn manifests(&self) -> Result<Vec<Epoch>, StorageError> {
+    fn disorder(&self, reason: String) -> CheckpointError {
+        CheckpointError::Disorder {
+            location: self.store.location().to_owned(),
+            reason,
+        }
+    }
+
+    pub(super) fn behind(&self, noted: Epoch, last: Option<Epoch>) -> CheckpointError {
+        CheckpointError::Behind {
+            location: self.store.location().to_owned(),
+            noted,
+            found: last.map_or_else(
+                || "there is no manifest".to_owned(),
+                |last| format!("the newest manifest is that of {last}"),
+            ),
+        }
+    }
+
+    /// Numbers of the manifests that are there.
+    async fn manifests(&self) -> Result<BTreeSet<Epoch>, StorageError> {
         let entries = self.store.list(MANIFESTS).await?;
         Ok(entries
             .iter()
@@ -174,12 +249,23 @@ impl CheckpointStore {
             .collect())
     }
 
-    async fn read(&self, epoch: Epoch) -> Result<Manifest, CheckpointError> {
+    /// Reads one manifest.
+    pub async fn read(&self, epoch: Epoch) -> Result<Manifest, CheckpointError> {
         let name = manifest_name(epoch);
         let Some(bytes) = self.store.get(&name).await? else {
             return Err(CheckpointError::Missing { name });
         };
-        decode_manifest(&bytes).map_err(|source| CheckpointError::Unusable { name, source })
+        let decoded = decode_manifest(&bytes).and_then(|manifest| {
+            if manifest.epoch == epoch {
+                return Ok(manifest);
+            }
+            let says = format!(
+                "INV-CHAIN: it says that it is checkpoint {}",
+                manifest.epoch
+            );
+            Err(CodecError::Damaged(says))
+        });
+        decoded.map_err(|source| CheckpointError::Unusable { name, source })
     }
 
     /// Writes state files, durable when it returns.
@@ -193,6 +279,10 @@ impl CheckpointStore {
     /// Writes a manifest, if its epoch is still free. Its state files must be written.
     pub async fn put(&mut self, manifest: &Manifest) -> Result<Stored, CheckpointError> {
         manifest.check().map_err(CheckpointError::Invariant)?;
+        let link = manifest.link();
+        if let Some(last) = &self.last {
+            last.check_next(&link).map_err(CheckpointError::Invariant)?;
+        }
         let bytes = encode_manifest(manifest)
             .map_err(|error| CheckpointError::Invariant(error.to_string()))?;
         let name = manifest_name(manifest.epoch);
@@ -207,6 +297,7 @@ impl CheckpointStore {
                 self.store.put(NEWEST, Bytes::from(note)).await?;
                 self.kept
                     .insert(manifest.epoch, manifest.files.keys().cloned().collect());
+                self.last = Some(link);
                 Ok(Stored::Ours)
             }
         }

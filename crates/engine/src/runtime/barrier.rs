@@ -1,70 +1,50 @@
-//! One checkpoint on its way: what the coordinator waits for, and the manifest that comes of it.
+//! What a checkpoint fixes at its barrier: the manifest so far and the batches that belong to it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 
-use super::message::{SinkId, WorkerId, WorkerView};
 use crate::checkpoint::{
-    CheckpointError, CheckpointStore, ChunkRef, Manifest, SinkState, SourceState, StateFile,
-    Stored, WindowState, encode_batches, state_name,
+    CheckpointError, CheckpointStore, ChunkRef, Manifest, SinkState, StateFile, Stored,
+    WindowState, encode_batches, state_name,
 };
 use crate::sink::{Committed, PreCommit};
-use crate::units::{Epoch, Generation};
-use crate::window::OpenWindows;
-
-/// A checkpoint between its barrier and its last commit.
-pub(super) struct Barrier {
-    pub(super) epoch: Epoch,
-    /// Whether the run ends with it.
-    pub(super) last: bool,
-    pub(super) started: Duration,
-    pub(super) stage: Stage,
-}
-
-/// What is waited for.
-pub(super) enum Stage {
-    /// Workers, between two batches.
-    Workers {
-        missing: BTreeSet<WorkerId>,
-        views: BTreeMap<WorkerId, WorkerView>,
-    },
-    /// Sinks, to make their rows durable.
-    Sinks {
-        missing: BTreeSet<SinkId>,
-        done: BTreeMap<SinkId, SinkState>,
-        frozen: Box<Frozen>,
-    },
-    /// The store.
-    Store,
-    /// The store, for a manifest which says that nothing is left to do.
-    Settle,
-    /// Sinks, to make their rows visible.
-    Commits {
-        missing: BTreeSet<SinkId>,
-        manifest: Box<Manifest>,
-    },
-}
+use crate::units::EventMicros;
 
 /// Everything of a checkpoint that was fixed at the barrier: the manifest so far, and the batches of
 /// its new state files by name.
-pub(super) struct Frozen {
+pub struct Frozen {
+    /// The manifest, but for what sinks pre-commit.
     pub(super) manifest: Manifest,
-    pub(super) states: BTreeMap<String, Vec<RecordBatch>>,
+    states: BTreeMap<String, Vec<RecordBatch>>,
     /// Files that earlier checkpoints wrote.
-    pub(super) known: BTreeMap<String, StateFile>,
+    known: BTreeMap<String, StateFile>,
 }
 
+/// A chunk of an open window: its state, the rows that went into it, and where to note where it was
+/// stored.
+pub type OpenChunk<'a> = (&'a RecordBatch, u64, &'a mut Option<ChunkRef>);
+
 impl Frozen {
+    /// Begins with a manifest that says where the sources stand; `known` are the files of the
+    /// checkpoint before.
+    pub fn new(manifest: Manifest, known: BTreeMap<String, StateFile>) -> Self {
+        Self {
+            manifest,
+            states: BTreeMap::new(),
+            known,
+        }
+    }
+
     /// Freezes the open windows of an output: chunks that no checkpoint has stored yet go into one
-    /// new state file.
-    pub(super) fn windows(
+    /// new state file, and where is noted beside them.
+    pub fn windows<'a>(
         &mut self,
         output: &str,
         fingerprint: &str,
-        open: &mut OpenWindows<ChunkRef>,
+        closed: BTreeSet<EventMicros>,
+        windows: impl Iterator<Item = (EventMicros, Vec<OpenChunk<'a>>)>,
     ) {
         let file = state_name(
             self.manifest.epoch,
@@ -75,16 +55,16 @@ impl Frozen {
         let mut state = WindowState {
             fingerprint: fingerprint.to_owned(),
             open: BTreeMap::new(),
-            closed: open.closed().clone(),
+            closed,
         };
-        for (start, chunks) in open.windows_mut() {
-            let refs = chunks.iter_mut().map(|chunk| {
-                let stored = chunk.stored.get_or_insert_with(|| {
-                    batches.push(chunk.chunk.batch().clone());
+        for (start, chunks) in windows {
+            let refs = chunks.into_iter().map(|(batch, rows, stored)| {
+                let stored = stored.get_or_insert_with(|| {
+                    batches.push(batch.clone());
                     ChunkRef {
                         file: file.clone(),
                         batch: batches.len() - 1,
-                        rows: chunk.chunk.rows(),
+                        rows,
                     }
                 });
                 stored.clone()
@@ -120,8 +100,8 @@ impl Frozen {
         }
     }
 
-    /// Writes state files and manifest.
-    pub(super) async fn store(
+    /// Writes state files, then the manifest.
+    pub async fn store(
         mut self,
         store: &mut CheckpointStore,
     ) -> Result<(Manifest, Stored), CheckpointError> {
@@ -145,45 +125,5 @@ impl Frozen {
         store.put_states(written).await?;
         let outcome = store.put(&self.manifest).await?;
         Ok((self.manifest, outcome))
-    }
-}
-
-/// The manifest after one whose work is done: nothing is left to commit, so the pipeline file may
-/// change freely until the next start.
-pub(super) fn settled(mut manifest: Manifest) -> Manifest {
-    manifest.epoch = manifest.epoch.next();
-    for sink in manifest.sinks.values_mut() {
-        sink.work = serde_json::Value::Null;
-        sink.carried = None;
-    }
-    let chunks = manifest
-        .windows
-        .values()
-        .flat_map(|window| window.open.values().flatten());
-    let referred: BTreeSet<&String> = chunks.map(|chunk| &chunk.file).collect();
-    manifest.files.retain(|file, _| referred.contains(file));
-    manifest
-}
-
-/// A manifest without content, the first of a lineage of its own.
-pub(super) fn blank(
-    pipeline: &str,
-    epoch: Epoch,
-    generation: Generation,
-    instance: &str,
-    created_ms: i64,
-) -> Manifest {
-    Manifest {
-        pipeline: pipeline.to_owned(),
-        epoch,
-        generation,
-        instance: instance.to_owned(),
-        lineage: instance.to_owned(),
-        created_ms,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        sources: BTreeMap::<String, SourceState>::new(),
-        windows: BTreeMap::new(),
-        sinks: BTreeMap::new(),
-        files: BTreeMap::new(),
     }
 }

@@ -2,10 +2,9 @@
 //!
 //! One loop hears what workers, sinks and the store say and looks every few milliseconds at what is
 //! due. [`firing`] is its part about event time, [`checkpointing`] and [`freeze`] that about
-//! checkpoints, [`fenced`] that about losing them to another instance.
+//! checkpoints.
 
 mod checkpointing;
-mod fenced;
 mod firing;
 mod freeze;
 
@@ -17,8 +16,8 @@ use std::time::Duration;
 use floodmark_pipeline::Pipeline;
 use floodmark_sql::Plan;
 
-use super::barrier::Barrier;
 use super::error::EngineError;
+use super::fenced::blame;
 use super::message::{
     Command, Message, Panes, SinkCommand, SinkId, SinkRun, WorkerId, WorkerRun, WorkerView, lock,
 };
@@ -31,6 +30,7 @@ use crate::telemetry::Telemetry;
 use crate::units::{Epoch, Generation, OutputId, Partition};
 use crate::watermark::{Watermark, WatermarkTracker};
 use crate::window::OpenWindows;
+use checkpointing::Barrier;
 
 /// Time between looks at watermarks, sources and the time for a checkpoint.
 const TICK: Duration = Duration::from_millis(10);
@@ -99,8 +99,15 @@ pub fn run(
         posted: Duration::ZERO,
     };
     let outcome = coordinator.serve(stop, board);
-    let outcome = outcome.map_err(|error| coordinator.blame(error));
     coordinator.checkpoint.failed = outcome.is_err() && coordinator.checkpoint.current.is_some();
+    let outcome = outcome.map_err(|error| {
+        let judged = blame(
+            error,
+            &mut coordinator.checkpoint.reader,
+            &coordinator.instance,
+        );
+        coordinator.tokio.block_on(judged)
+    });
     let status = coordinator.status();
     board.post(status.clone());
     drop(coordinator);
@@ -134,6 +141,8 @@ struct Closing {
 pub(super) struct CheckpointRun {
     /// Away while a task uses it.
     store: Option<Box<CheckpointStore>>,
+    /// Is never away.
+    reader: CheckpointStore,
     lineage: String,
     pub(super) generation: Generation,
     /// Newest durable epoch.
@@ -204,6 +213,7 @@ impl SourceRun {
 impl CheckpointRun {
     fn new(claimed: &Manifest, store: Box<CheckpointStore>, now: Duration) -> Self {
         Self {
+            reader: store.reader(),
             store: Some(store),
             lineage: claimed.lineage.clone(),
             generation: claimed.generation,

@@ -39,6 +39,18 @@ pub enum EngineError {
         /// Who took over, as far as known.
         by: String,
     },
+    /// A sink was fenced although no other instance owns the checkpoint.
+    #[error(
+        "output '{sink}': {attempted}: the broker no longer takes this instance's transactions, but no \
+         other instance has taken over. Either a transaction took longer than its timeout, or an \
+         instance that was replaced long ago has interfered before it noticed; a restart goes on"
+    )]
+    Ousted {
+        /// The sink's name.
+        sink: String,
+        /// What it was doing.
+        attempted: String,
+    },
     /// A record could not be decoded and the pipeline file says to fail.
     #[error(
         "source '{source_name}': {topic}, partition {partition}, offset {offset}: {reason} \

@@ -30,19 +30,29 @@
 mod barrier;
 mod coordinator;
 mod error;
+mod fenced;
 mod journey;
 mod lane;
 mod message;
 mod monitor;
 mod observe;
+mod round;
 mod sinks;
 mod start;
 mod status;
 mod threads;
 mod worker;
 
+#[doc(hidden)]
+pub use barrier::{Frozen, OpenChunk};
 pub use coordinator::{Finished, run};
 pub use error::EngineError;
+#[doc(hidden)]
+pub use fenced::blame;
+#[doc(hidden)]
+pub use message::SinkId;
+#[doc(hidden)]
+pub use round::{Next, Round, Unasked};
 pub use start::{DEAD_LETTER, LATE, Parts, SinkContext, SinkFactory, SinkSlot};
 pub use status::{
     CheckpointStatus, HeldBack, HeldBackReason, MOST_WINDOWS, OpenWindow, OutputStatus,

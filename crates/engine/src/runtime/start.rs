@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use floodmark_pipeline::Pipeline;
 
-use super::barrier::blank;
 use super::error::EngineError;
+use super::fenced::blame;
 use super::monitor::Health;
 use crate::checkpoint::{
-    CheckpointStore, ChunkRef, Decision, Expected, Manifest, PartitionState, SinkState,
-    SourceState, Stored, decide,
+    CheckpointStore, ChunkRef, ClaimError, Claimed, Expected, Manifest, PartitionState,
+    SourceState, claim,
 };
 use crate::clock::Clock;
 use crate::ledger::{Ledger, OutputLedger};
-use crate::sink::{CommitPermit, Committed, PreCommit, Sink, SinkError};
+use crate::sink::{Committed, PreCommit, Sink, SinkError};
 use crate::source::Connector;
 use crate::telemetry::Telemetry;
-use crate::units::{Epoch, Generation, Offset, OutputId, Partition, SourceId};
+use crate::units::{Generation, Offset, OutputId, Partition, SourceId};
 use crate::window::OpenWindows;
 use floodmark_sql::{OutputKind, Plan};
 
@@ -144,113 +144,138 @@ fn expected(parts: &Parts) -> Expected {
     }
 }
 
-/// How often a claim is tried again because the running instance has taken a checkpoint meanwhile.
-const CLAIM_ATTEMPTS: usize = 20;
-
 /// Recovers, claims the checkpoint and opens everything.
 pub(super) fn start(mut parts: Parts, until_caught_up: bool) -> Result<Started, EngineError> {
     let (sources, claimed) = take_over(&mut parts, until_caught_up)?;
     let mut sinks = Vec::new();
     for (slot, name) in slots(&parts.pipeline) {
-        parts.telemetry.wait_for(format!("opening output '{name}'"));
+        parts.telemetry.wait_for(match slot {
+            SinkSlot::Output(_) => format!("opening output '{name}'"),
+            SinkSlot::DeadLetter => "opening the dead letters' sink".to_owned(),
+            SinkSlot::Late => "opening the late rows' sink".to_owned(),
+        });
         require_ownership(&mut parts, &claimed)?;
-        let state = claimed.sinks.get(&name);
-        let opened = open_sink(&mut parts, slot, name, &claimed, state);
-        if opened.as_ref().is_err_and(EngineError::is_fenced) {
-            require_ownership(&mut parts, &claimed)?;
-        }
-        sinks.push(opened?);
+        let opened = open_sink(&mut parts, slot, name, &claimed);
+        sinks.push(opened.map_err(|error| parts.blame(error))?);
     }
-    let open = open_windows(&parts, &claimed)?;
+    let open = open_windows(&parts, claimed.manifest()).map_err(|error| parts.blame(error))?;
     Ok(Started {
         sources,
         open,
         sinks,
-        claimed,
+        claimed: claimed.into_manifest(),
         checkpoints: Box::new(parts.checkpoints),
     })
 }
 
-/// Reads the newest checkpoint and claims its successor. If the instance that runs takes a
-/// checkpoint meanwhile, it is done again; if another one takes over, this one gives way.
+/// Takes the pipeline over, or gives way.
 fn take_over(
     parts: &mut Parts,
     until_caught_up: bool,
-) -> Result<(Vec<StartedSource>, Manifest), EngineError> {
-    let mut seen: Option<Generation> = None;
-    for _ in 0..CLAIM_ATTEMPTS {
-        parts.telemetry.wait_for("reading the newest checkpoint");
-        let newest = parts.tokio.block_on(parts.checkpoints.newest())?;
-        if let Some(newest) = &newest {
-            let epoch = newest.epoch;
-            parts
-                .telemetry
-                .wait_for(format!("recovering from checkpoint {epoch}"));
+) -> Result<(Vec<StartedSource>, Claimed), EngineError> {
+    let expected = expected(parts);
+    let telemetry = &parts.telemetry;
+    telemetry.wait_for("reading the newest checkpoint");
+    let site = Site {
+        pipeline: &parts.pipeline,
+        plan: &parts.plan,
+        connectors: &parts.connectors,
+        clock: parts.clock.as_ref(),
+        instance: &parts.instance,
+    };
+    let sources = |found: Option<&Manifest>| {
+        if let Some(found) = found {
+            telemetry.wait_for(format!("recovering from checkpoint {}", found.epoch));
         }
-        let generation = newest
-            .as_ref()
-            .map_or(Generation(0), |newest| newest.generation);
-        if let Some(newest) = &newest
-            && *seen.get_or_insert(generation) != generation
-        {
-            return Err(EngineError::fenced_by(newest));
+        let mut started = Vec::new();
+        for index in 0..site.connectors.len() {
+            let id = SourceId(index);
+            started.push(start_source(&site, id, found, until_caught_up)?);
         }
-        seen = Some(generation);
-        let found = match decide(newest, &expected(parts)) {
-            Decision::Incompatible { differences } => {
-                return Err(EngineError::Incompatible { differences });
-            }
-            Decision::Start => None,
-            Decision::Resume(manifest) | Decision::ReplayCommit(manifest) => Some(*manifest),
-        };
-        let mut sources = Vec::new();
-        for index in 0..parts.connectors.len() {
-            let (id, found) = (SourceId(index), found.as_ref());
-            sources.push(start_source(parts, id, found, until_caught_up)?);
-        }
-        if let Some(claimed) = claim(parts, found.as_ref(), &sources)? {
-            let (instance, generation) = (&claimed.instance, claimed.generation.0);
-            match &found {
+        let states = started.iter().map(|s| (s.name.clone(), s.state()));
+        Ok::<_, EngineError>((states.collect(), started))
+    };
+    let wall_ms = || site.clock.wall_ms();
+    let store = &mut parts.checkpoints;
+    let claim = claim(store, &expected, &parts.instance, wall_ms, sources);
+    match parts.tokio.block_on(claim) {
+        Ok((claimed, sources)) => {
+            let (instance, generation) = (&parts.instance, claimed.manifest().generation.0);
+            match claimed.found() {
                 Some(found) => {
-                    tracing::info!(checkpoint = found.epoch.0, generation, %instance, "resuming");
+                    tracing::info!(checkpoint = found.0, generation, %instance, "resuming");
                 }
                 None => tracing::info!(generation, %instance, "starting"),
             }
-            return Ok((sources, claimed));
+            Ok((sources, claimed))
         }
+        Err(ClaimError::Sources(error)) => Err(error),
+        Err(ClaimError::Checkpoint(error)) => Err(error.into()),
+        Err(ClaimError::Incompatible { differences }) => {
+            Err(EngineError::Incompatible { differences })
+        }
+        Err(ClaimError::GaveWay { to }) => Err(EngineError::fenced_by(&to)),
+        Err(ClaimError::Outpaced) => Err(EngineError::Fenced {
+            by: "an instance that takes checkpoints faster than they can be claimed".to_owned(),
+        }),
     }
-    Err(EngineError::Fenced {
-        by: "an instance that takes checkpoints faster than they can be claimed".to_owned(),
-    })
+}
+
+/// What a source starts from.
+struct Site<'a> {
+    pipeline: &'a Pipeline,
+    plan: &'a Plan,
+    connectors: &'a [Arc<dyn Connector>],
+    clock: &'a dyn Clock,
+    instance: &'a str,
+}
+
+impl Parts {
+    /// See [`blame`].
+    fn blame(&mut self, error: EngineError) -> EngineError {
+        let judged = blame(error, &mut self.checkpoints, &self.instance);
+        self.tokio.block_on(judged)
+    }
+}
+
+impl StartedSource {
+    /// Where it begins to read.
+    fn state(&self) -> SourceState {
+        let mut state = self.restored.clone();
+        for (partition, next) in &self.positions {
+            let entry = state
+                .partitions
+                .entry(*partition)
+                .or_insert_with(|| PartitionState {
+                    name: self.connector.topic(*partition),
+                    next: *next,
+                    watermark: None,
+                    renewed_by: None,
+                });
+            entry.next = *next;
+        }
+        state
+    }
 }
 
 /// Gives way to an instance that has claimed the checkpoint since: opening a sink would fence that
 /// one's producer, and of several that start together none would run on.
-fn require_ownership(parts: &mut Parts, claimed: &Manifest) -> Result<(), EngineError> {
-    let checkpoints = &mut parts.checkpoints;
-    if !parts
-        .tokio
-        .block_on(checkpoints.is_overtaken(claimed.epoch))?
-    {
-        return Ok(());
-    }
-    match parts.tokio.block_on(checkpoints.newest())? {
-        Some(newest) => Err(EngineError::fenced_by(&newest)),
-        None => Err(EngineError::internal(
-            "recovery",
-            "all checkpoints are gone",
-        )),
+fn require_ownership(parts: &mut Parts, claimed: &Claimed) -> Result<(), EngineError> {
+    let successor = claimed.successor(&mut parts.checkpoints);
+    match parts.tokio.block_on(successor)? {
+        Some(successor) => Err(EngineError::fenced_by(&successor)),
+        None => Ok(()),
     }
 }
 
 fn start_source(
-    parts: &Parts,
+    site: &Site<'_>,
     id: SourceId,
     found: Option<&Manifest>,
     until_caught_up: bool,
 ) -> Result<StartedSource, EngineError> {
-    let name = parts.pipeline.sources[id.0].name.clone();
-    let connector = Arc::clone(&parts.connectors[id.0]);
+    let name = site.pipeline.sources[id.0].name.clone();
+    let connector = Arc::clone(&site.connectors[id.0]);
     let state = found.and_then(|manifest| manifest.sources.get(&name));
     let mut restored = state.cloned().unwrap_or_else(|| SourceState {
         origin: connector.origin(),
@@ -258,7 +283,7 @@ fn start_source(
         fired: None,
         ledger: Ledger::default(),
     });
-    account_for_outputs(&mut restored.ledger, parts, id);
+    account_for_outputs(&mut restored.ledger, site.plan, id);
     let names: Vec<_> = restored
         .partitions
         .iter()
@@ -285,7 +310,7 @@ fn start_source(
             .get(partition)
             .is_some_and(|next| *next < state.next)
         {
-            state.renewed_by = Some(parts.instance.clone());
+            state.renewed_by = Some(site.instance.to_owned());
         }
     }
     positions.extend(if state.is_some() {
@@ -296,7 +321,7 @@ fn start_source(
     let ends = connector.ends(&exist)?;
     let until = until_caught_up.then(|| ends.iter().copied().collect());
     let health = Health {
-        answered_at: Some(parts.clock.monotonic()),
+        answered_at: Some(site.clock.monotonic()),
         ends: ends.into_iter().collect(),
         partitions: exist,
         ..Health::default()
@@ -314,12 +339,8 @@ fn start_source(
 
 /// Brings a restored ledger in line with the outputs there are now: records read before an output
 /// was added count as filtered for it, and an output that is gone has no account any more.
-fn account_for_outputs(ledger: &mut Ledger, parts: &Parts, source: SourceId) {
-    let mine = parts
-        .plan
-        .outputs
-        .iter()
-        .filter(|output| output.source == source);
+fn account_for_outputs(ledger: &mut Ledger, plan: &Plan, source: SourceId) {
+    let mine = plan.outputs.iter().filter(|output| output.source == source);
     let names: Vec<&String> = mine.map(|output| &output.name).collect();
     ledger.outputs.retain(|name, _| names.contains(&name));
     let before = ledger.read.saturating_sub(ledger.bad + ledger.null_time);
@@ -332,82 +353,36 @@ fn account_for_outputs(ledger: &mut Ledger, parts: &Parts, source: SourceId) {
     }
 }
 
-/// Puts the next manifest, everything else as it was found: from here on this instance owns the
-/// checkpoint; `None` if somebody else has put it. It also pins the positions of a first start,
-/// `latest` included.
-fn claim(
-    parts: &mut Parts,
-    found: Option<&Manifest>,
-    sources: &[StartedSource],
-) -> Result<Option<Manifest>, EngineError> {
-    let (epoch, generation) = found.map_or((Epoch(0), Generation(0)), |found| {
-        (found.epoch, found.generation)
-    });
-    let mut manifest = blank(
-        &parts.pipeline.name,
-        epoch.next(),
-        Generation(generation.0 + 1),
-        &parts.instance,
-        parts.clock.wall_ms(),
-    );
-    for source in sources {
-        let mut state = source.restored.clone();
-        for (partition, next) in &source.positions {
-            let entry = state
-                .partitions
-                .entry(*partition)
-                .or_insert_with(|| PartitionState {
-                    name: source.connector.topic(*partition),
-                    next: *next,
-                    watermark: None,
-                    renewed_by: None,
-                });
-            entry.next = *next;
-        }
-        manifest.sources.insert(source.name.clone(), state);
-    }
-    if let Some(found) = found {
-        manifest.lineage.clone_from(&found.lineage);
-        manifest.windows.clone_from(&found.windows);
-        manifest.sinks.clone_from(&found.sinks);
-        manifest.files.clone_from(&found.files);
-    }
-    let outcome = parts.tokio.block_on(parts.checkpoints.put(&manifest))?;
-    Ok((outcome == Stored::Ours).then_some(manifest))
-}
-
 fn open_sink(
     parts: &mut Parts,
     slot: SinkSlot,
     name: String,
-    claimed: &Manifest,
-    state: Option<&SinkState>,
+    claimed: &Claimed,
 ) -> Result<StartedSink, EngineError> {
+    let manifest = claimed.manifest();
     let failed = |source| EngineError::Sink {
         sink: name.clone(),
         source,
     };
     let run = SinkContext {
-        generation: claimed.generation,
-        lineage: claimed.lineage.clone(),
+        generation: manifest.generation,
+        lineage: manifest.lineage.clone(),
         instance: parts.instance.clone(),
-        renewed: renewed(parts, claimed),
+        renewed: renewed(parts, manifest),
     };
     let mut sink = parts.sinks.open(slot, &run).map_err(failed)?;
-    sink.describe_offsets(&claimed.describe_offsets());
+    sink.describe_offsets(&manifest.describe_offsets());
     let mut committed = Committed::default();
-    if let Some(state) = state {
+    if let Some((permit, state)) = claimed.work(&name) {
         committed = state.committed;
         let mut carried = Vec::new();
         if let Some(file) = &state.carried {
-            carried = load(parts, claimed, file)?;
+            carried = load(parts, manifest, file)?;
         }
         let pre_commit = PreCommit {
             work: state.work.clone(),
             carried,
         };
-        // The claimed manifest is durable and carries this work: INV-OWNER.
-        let permit = CommitPermit::new(state.epoch);
         committed += sink.restore(&permit, pre_commit).map_err(failed)?;
     }
     Ok(StartedSink {

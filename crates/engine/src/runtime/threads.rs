@@ -18,7 +18,7 @@ use super::message::{
     Command, Message, SharedView, SinkId, SinkQueue, SinkRun, WorkerId, WorkerRun, WorkerView,
 };
 use super::sinks::SINK_QUEUE;
-use super::start::{DEAD_LETTER, LATE, Started, StartedSource};
+use super::start::{DEAD_LETTER, LATE, Started, StartedSink, StartedSource};
 use super::worker::Worker;
 use crate::checkpoint::{CheckpointStore, ChunkRef, Manifest};
 use crate::clock::Clock;
@@ -56,6 +56,15 @@ pub(super) struct Running {
     pub(super) to_coordinator: SyncSender<Message>,
 }
 
+/// What all threads of a run share.
+struct All<'a> {
+    pipeline: &'a Pipeline,
+    plan: &'a Plan,
+    clock: &'a Arc<dyn Clock>,
+    telemetry: &'a Telemetry,
+    to_coordinator: &'a SyncSender<Message>,
+}
+
 /// Starts sink threads, workers and monitors.
 pub(super) fn start(
     pipeline: &Pipeline,
@@ -80,32 +89,16 @@ pub(super) fn start(
         monitors: StopSignal::new(),
     };
 
+    let all = All {
+        pipeline,
+        plan,
+        clock,
+        telemetry,
+        to_coordinator: &to_coordinator,
+    };
     let mut sink_runs = Vec::new();
     for (index, started) in sinks.into_iter().enumerate() {
-        let (queue, commands) = sync_channel(SINK_QUEUE);
-        let (shows, latency_of) = observed(pipeline, plan, index, &started.name);
-        let meter = Arc::new(OutputMeter::new(latency_of, SINK_QUEUE));
-        telemetry.add_output(&started.name, &meter);
-        let queue = SinkQueue::new(queue, Arc::clone(&meter));
-        let samples = telemetry.samples().clone();
-        let watch = SinkWatch::new(&started.name, shows, meter, samples, Arc::clone(clock));
-        let counter = Arc::new(Mutex::new(Committed::default()));
-        let (name, to, count) = (
-            started.name.clone(),
-            to_coordinator.clone(),
-            Arc::clone(&counter),
-        );
-        let sink = started.sink;
-        threads.spawn(&format!("sink-{name}"), to_coordinator.clone(), move || {
-            super::sinks::drive(SinkId(index), &name, sink, &commands, &to, &count, watch);
-        })?;
-        sink_runs.push(SinkRun {
-            name: started.name,
-            queue,
-            unsent: VecDeque::new(),
-            before: started.committed,
-            count: counter,
-        });
+        sink_runs.push(threads.start_sink(&all, SinkId(index), started)?);
     }
 
     let mut workers = Vec::new();
@@ -168,8 +161,8 @@ pub(super) fn start(
 
 /// What is looked at of a sink. Only rows that go ahead of checkpoints are measured one by one:
 /// where they wait for a checkpoint, that says how long.
-fn observed(pipeline: &Pipeline, plan: &Plan, index: usize, name: &str) -> (Shows, LatencyOf) {
-    let output = pipeline.outputs.get(index).zip(plan.outputs.get(index));
+fn observed(pipeline: &Pipeline, plan: &Plan, id: SinkId, name: &str) -> (Shows, LatencyOf) {
+    let output = pipeline.outputs.get(id.0).zip(plan.outputs.get(id.0));
     match (name, output) {
         (DEAD_LETTER, _) => (Shows::DeadLetters, LatencyOf::Nothing),
         (LATE, _) | (_, None) => (Shows::Late, LatencyOf::Nothing),
@@ -272,6 +265,37 @@ fn lane(
 }
 
 impl Threads {
+    fn start_sink(
+        &mut self,
+        all: &All<'_>,
+        id: SinkId,
+        started: StartedSink,
+    ) -> Result<SinkRun, EngineError> {
+        let StartedSink {
+            name,
+            sink,
+            committed: before,
+        } = started;
+        let (queue, commands) = sync_channel(SINK_QUEUE);
+        let (shows, latency_of) = observed(all.pipeline, all.plan, id, &name);
+        let meter = Arc::new(OutputMeter::new(latency_of, SINK_QUEUE));
+        all.telemetry.add_output(&name, &meter);
+        let queue = SinkQueue::new(queue, Arc::clone(&meter));
+        let samples = all.telemetry.samples().clone();
+        let watch = SinkWatch::new(&name, shows, meter, samples, Arc::clone(all.clock));
+        let count = Arc::new(Mutex::new(Committed::default()));
+        let (of, to, counter) = (name.clone(), all.to_coordinator.clone(), Arc::clone(&count));
+        let body = move || super::sinks::drive(id, &of, sink, &commands, &to, &counter, watch);
+        self.spawn(&format!("sink-{name}"), all.to_coordinator.clone(), body)?;
+        Ok(SinkRun {
+            name,
+            queue,
+            unsent: VecDeque::new(),
+            before,
+            count,
+        })
+    }
+
     /// Starts a thread whose panic is an error of the run.
     fn spawn(
         &mut self,

@@ -16,7 +16,8 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::error::{self, Cause, Trouble};
-use super::{Entry, Place, Replace};
+use super::stage::Place;
+use super::{Entry, Replace};
 
 /// Ending of hidden files.
 const HIDDEN_ENDING: &str = ".staged";
@@ -51,6 +52,20 @@ impl LocalStore {
         let removed = fs::remove_file(store.root.join(hidden));
         probed.and(removed).map_err(|error| surfaced(&error))?;
         Ok(store)
+    }
+
+    /// A directory that is there; nothing is written.
+    pub(super) fn existing(root: &Path) -> Result<Self, Trouble> {
+        let root = std::path::absolute(root).map_err(|error| surfaced(&error))?;
+        if fs::metadata(&root)
+            .map_err(|error| surfaced(&error))?
+            .is_dir()
+        {
+            return Ok(Self {
+                root: Arc::new(root),
+            });
+        }
+        Err(surfaced(&io::ErrorKind::NotADirectory.into()))
     }
 
     pub(super) async fn put(
@@ -151,26 +166,28 @@ impl LocalStore {
         .await
     }
 
-    pub(super) async fn clean(
+    /// Hidden files last written before `before` whose published names `wanted` accepts.
+    pub(super) async fn leftovers(
         &self,
         directory: &str,
         before: SystemTime,
-        doomed: impl Fn(&str) -> bool + Send + 'static,
-    ) -> Result<usize, Cause> {
+        wanted: impl Fn(&str) -> bool + Send + 'static,
+    ) -> Result<Vec<Entry>, Cause> {
         self.run(directory, move |store, directory| {
-            let mut removed = 0;
+            let mut found = Vec::new();
             store.walk(directory, &mut |name, metadata| {
-                let leftover = published_name(&name).is_some_and(|name| doomed(&name));
-                if leftover && metadata.modified()? < before {
-                    match fs::remove_file(store.root.join(&name)) {
-                        Ok(()) => removed += 1,
-                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                        Err(error) => return Err(error),
-                    }
+                let leftover = published_name(&name).is_some_and(|name| wanted(&name));
+                let modified = metadata.modified()?;
+                if leftover && modified < before {
+                    found.push(Entry {
+                        name,
+                        size: metadata.len(),
+                        modified,
+                    });
                 }
                 Ok(())
             })?;
-            Ok(removed)
+            Ok(found)
         })
         .await
     }

@@ -29,7 +29,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use floodmark_pipeline::{Location, Storage};
-use serde::{Deserialize, Serialize};
+use futures::future::BoxFuture;
 
 use crate::telemetry::Retries;
 
@@ -37,6 +37,7 @@ mod counting;
 mod error;
 mod local;
 mod object;
+mod publish;
 mod s3;
 mod stage;
 
@@ -46,7 +47,10 @@ mod conformance;
 mod tests;
 
 pub use error::StorageError;
-pub use stage::StageWriter;
+#[doc(hidden)]
+pub use object::Client;
+pub use publish::Published;
+pub use stage::{StageWriter, Staged};
 
 use error::{Cause, Trouble};
 use stage::{Tail, Writer};
@@ -63,14 +67,6 @@ const PUT_NEW_ATTEMPTS: usize = 5;
 /// Pause before a conditional put is tried again; doubled each time.
 const PUT_NEW_BACKOFF: Duration = Duration::from_millis(100);
 
-/// Bytes at an object's end that tell it from another of the same name and size.
-const TAIL_BYTES: usize = 4096;
-
-/// How often a bucket is looked at for an object that a dead instance's request may be about to
-/// make, and the pause before each look.
-const SETTLE_LOOKS: usize = 10;
-const SETTLE_PAUSE: Duration = Duration::from_millis(200);
-
 /// A place for objects. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
@@ -80,7 +76,11 @@ pub struct Store {
 struct Inner {
     location: String,
     backend: Backend,
+    pause: Pause,
 }
+
+/// How to wait between tries.
+pub type Pause = Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>;
 
 enum Backend {
     Local(local::LocalStore),
@@ -105,46 +105,6 @@ pub struct Entry {
     pub size: u64,
     /// When it was written, by the clock of the disk or the server.
     pub modified: SystemTime,
-}
-
-/// What [`Store::publish`] did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Published {
-    /// The object became visible by this call.
-    Now,
-    /// An earlier call had made it visible.
-    Before,
-}
-
-/// Durable bytes that nobody sees yet. Belongs to the store that staged it; serialized into
-/// checkpoint manifests.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Staged {
-    /// The name under which [`Store::publish`] makes it visible.
-    pub name: String,
-    /// Bytes.
-    pub size: u64,
-    /// CRC-32 of the last bytes.
-    tail_crc: u32,
-    place: Place,
-}
-
-/// Where staged bytes wait.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Place {
-    /// A multipart upload.
-    Upload {
-        /// The server's id of the upload.
-        id: String,
-        /// The parts' entity tags, in order.
-        parts: Vec<String>,
-    },
-    /// A hidden file.
-    File {
-        /// Its name, relative to the store.
-        hidden: String,
-    },
 }
 
 impl Store {
@@ -186,6 +146,26 @@ impl Store {
         Ok(Self::new(location.to_string(), backend))
     }
 
+    /// Opens a place to look at it. Nothing is created, written or probed: a place that is not there
+    /// is an error, a server that does not answer shows with the first call.
+    pub async fn look_at(location: &Location, options: &Storage) -> Result<Self, StorageError> {
+        let attempted = format!("opening {location}");
+        let backend = match location {
+            Location::Local(path) => {
+                let path = path.clone();
+                let opened = blocking(move || local::LocalStore::existing(&path)).await;
+                Backend::Local(opened.map_err(|trouble| trouble.during(&attempted))?)
+            }
+            Location::S3 { bucket, prefix } => {
+                let client = s3::Config::resolve(bucket, options, std::env::vars())
+                    .and_then(|config| config.client(s3::Patience::Probing, &Retries::default()))
+                    .map_err(|trouble| trouble.during(&attempted))?;
+                Backend::Object(object::ObjectBackend::new(client, prefix))
+            }
+        };
+        Ok(Self::new(location.to_string(), backend))
+    }
+
     /// An empty store in memory; clones share it.
     pub fn in_memory() -> Self {
         let client = Arc::new(object_store::memory::InMemory::new());
@@ -195,9 +175,25 @@ impl Store {
         )
     }
 
+    /// A store over any client of an object store, and over its time.
+    #[doc(hidden)]
+    pub fn over(location: &str, client: Arc<impl Client>, pause: Pause) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                location: location.to_owned(),
+                backend: Backend::Object(object::ObjectBackend::new(client, "")),
+                pause,
+            }),
+        }
+    }
+
     fn new(location: String, backend: Backend) -> Self {
         Self {
-            inner: Arc::new(Inner { location, backend }),
+            inner: Arc::new(Inner {
+                location,
+                backend,
+                pause: Arc::new(|time| Box::pin(tokio::time::sleep(time))),
+            }),
         }
     }
 
@@ -237,7 +233,7 @@ impl Store {
                 Ok(None) => {}
                 Err(error) => return Err(error),
             }
-            tokio::time::sleep(backoff).await;
+            (self.inner.pause)(backoff).await;
             backoff *= 2;
         }
         Err(StorageError::Unavailable {
@@ -332,115 +328,6 @@ impl Store {
         })
     }
 
-    /// Makes staged bytes visible under their name, whole. Idempotent; never replaces other bytes.
-    pub async fn publish(&self, staged: &Staged) -> Result<Published, StorageError> {
-        let attempted = || self.attempted("publishing", &staged.name);
-        let published = match (&self.inner.backend, &staged.place) {
-            (Backend::Local(local), Place::File { hidden }) => {
-                local.publish(&staged.name, hidden).await
-            }
-            (Backend::Object(object), Place::Upload { id, parts }) => {
-                // Completing an upload replaces what is there, so look first.
-                match self.matches(staged).await? {
-                    Found::Same => return Ok(Published::Before),
-                    Found::Other(size) => return Err(other_bytes(attempted(), staged, size)),
-                    Found::Nothing => object.publish(&staged.name, id, parts).await,
-                }
-            }
-            _ => return Err(self.foreign(staged)),
-        };
-        match published {
-            Ok(()) => Ok(Published::Now),
-            // The staged bytes are gone or the name is taken: by us, or there is a loss to report.
-            Err(cause @ (Cause::NotFound | Cause::Exists)) => match self.settled(staged).await? {
-                Found::Same => {
-                    if cause == Cause::Exists {
-                        self.discard(staged).await?;
-                    }
-                    Ok(Published::Before)
-                }
-                Found::Other(size) => Err(other_bytes(attempted(), staged, size)),
-                Found::Nothing => Err(StorageError::Lost {
-                    attempted: attempted(),
-                    reason: format!(
-                        "the checkpoint says that {} bytes are staged, but neither they nor the \
-                         published file are there; data of this commit is missing",
-                        staged.size
-                    ),
-                }),
-            },
-            Err(cause) => Err(cause.during(attempted())),
-        }
-    }
-
-    /// Removes staged bytes; absence is fine. Published bytes stay.
-    pub async fn discard(&self, staged: &Staged) -> Result<(), StorageError> {
-        let discarded = match (&self.inner.backend, &staged.place) {
-            (Backend::Local(local), Place::File { hidden }) => local.delete(hidden).await,
-            (Backend::Object(object), Place::Upload { id, .. }) => {
-                object.abort(&staged.name, id).await
-            }
-            _ => return Err(self.foreign(staged)),
-        };
-        match discarded {
-            Ok(()) | Err(Cause::NotFound) => Ok(()),
-            Err(cause) => Err(cause.during(self.attempted("discarding", &staged.name))),
-        }
-    }
-
-    /// Removes hidden files under a directory that were last written before `before` and whose
-    /// published names `doomed` accepts. Returns how many. In a bucket there is nothing that could
-    /// be listed; see the module.
-    pub async fn clean_leftovers(
-        &self,
-        directory: &str,
-        before: SystemTime,
-        doomed: impl Fn(&str) -> bool + Send + 'static,
-    ) -> Result<usize, StorageError> {
-        match &self.inner.backend {
-            Backend::Local(local) => local
-                .clean(directory, before, doomed)
-                .await
-                .map_err(|cause| cause.during(self.attempted("cleaning", directory))),
-            Backend::Object(_) => Ok(0),
-        }
-    }
-
-    /// The same when something may still be under way: a request of an instance that has died can
-    /// outlive it for a moment.
-    async fn settled(&self, staged: &Staged) -> Result<Found, StorageError> {
-        let looks = match &self.inner.backend {
-            Backend::Local(_) => 0,
-            Backend::Object(_) => SETTLE_LOOKS,
-        };
-        for _ in 0..looks {
-            match self.matches(staged).await? {
-                Found::Nothing => tokio::time::sleep(SETTLE_PAUSE).await,
-                found => return Ok(found),
-            }
-        }
-        self.matches(staged).await
-    }
-
-    /// Compares the visible object with what was staged.
-    async fn matches(&self, staged: &Staged) -> Result<Found, StorageError> {
-        let wanted = TAIL_BYTES.min(staged.size as usize);
-        let found = match &self.inner.backend {
-            Backend::Local(local) => local.tail(&staged.name, wanted).await,
-            Backend::Object(object) => object.tail(&staged.name, wanted).await,
-        };
-        match found {
-            Ok((size, tail))
-                if size == staged.size && crc32fast::hash(&tail) == staged.tail_crc =>
-            {
-                Ok(Found::Same)
-            }
-            Ok((size, _)) => Ok(Found::Other(size)),
-            Err(Cause::NotFound) => Ok(Found::Nothing),
-            Err(cause) => Err(cause.during(self.attempted("reading", &staged.name))),
-        }
-    }
-
     fn attempted(&self, verb: &str, name: &str) -> String {
         if name.is_empty() {
             format!("{verb} {}", self.inner.location)
@@ -449,16 +336,6 @@ impl Store {
                 "{verb} {}/{name}",
                 self.inner.location.trim_end_matches('/')
             )
-        }
-    }
-
-    fn foreign(&self, staged: &Staged) -> StorageError {
-        StorageError::Misconfigured {
-            attempted: self.attempted("publishing", &staged.name),
-            reason: "it was staged in another kind of storage".to_owned(),
-            hint: "Start once more with the path that the checkpoint was made with, so that its \
-                   work is finished there; then change the path"
-                .to_owned(),
         }
     }
 }
@@ -474,23 +351,6 @@ impl fmt::Debug for Store {
 enum Replace {
     Always,
     Never,
-}
-
-enum Found {
-    Nothing,
-    Same,
-    Other(u64),
-}
-
-fn other_bytes(attempted: String, staged: &Staged, size: u64) -> StorageError {
-    StorageError::Lost {
-        attempted,
-        reason: format!(
-            "another file of that name with {size} bytes is there, where {} bytes are to be \
-             published; it is left as it is and data of this commit is missing",
-            staged.size
-        ),
-    }
 }
 
 /// Runs file I/O where it may block.

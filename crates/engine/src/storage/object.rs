@@ -15,7 +15,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::error::{self, Cause, Trouble};
-use super::{Entry, Place, Replace};
+use super::stage::Place;
+use super::{Entry, Replace};
 
 /// Bytes of an upload's part; S3 wants at least 5 MiB of all but the last.
 const PART_BYTES: usize = 8 << 20;
@@ -27,7 +28,7 @@ const PARTS_IN_FLIGHT: usize = 6;
 const MAX_PARTS: usize = 10_000;
 
 /// What is asked of a client.
-pub(super) trait Client: ObjectStore + MultipartStore {}
+pub trait Client: ObjectStore + MultipartStore {}
 
 impl<T: ObjectStore + MultipartStore> Client for T {}
 

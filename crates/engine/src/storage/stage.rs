@@ -2,9 +2,44 @@
 //! bytes from others.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::error::StorageError;
-use super::{Staged, TAIL_BYTES, local, object};
+use super::{local, object};
+
+/// Bytes at an object's end that tell it from another of the same name and size.
+pub(super) const TAIL_BYTES: usize = 4096;
+
+/// Durable bytes that nobody sees yet. Belongs to the store that staged it; serialized into
+/// checkpoint manifests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Staged {
+    /// The name under which [`Store::publish`] makes it visible.
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// CRC-32 of the last bytes.
+    pub(super) tail_crc: u32,
+    pub(super) place: Place,
+}
+
+/// Where staged bytes wait.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Place {
+    /// A multipart upload.
+    Upload {
+        /// The server's id of the upload.
+        id: String,
+        /// The parts' entity tags, in order.
+        parts: Vec<String>,
+    },
+    /// A hidden file.
+    File {
+        /// Its name, relative to the store.
+        hidden: String,
+    },
+}
 
 /// Writes a staged object. Dropped before [`finish`](Self::finish) it leaves nothing behind, as
 /// far as that can be had without waiting.

@@ -24,6 +24,13 @@ pub struct StoredChunk<R> {
     pub stored: Option<R>,
 }
 
+impl<R> StoredChunk<R> {
+    /// The state, the rows that went into it, and where to note that it was stored.
+    pub fn parts(&mut self) -> (&RecordBatch, u64, &mut Option<R>) {
+        (self.chunk.batch(), self.chunk.rows(), &mut self.stored)
+    }
+}
+
 /// The chunks of one window.
 pub type WindowChunks<R> = Vec<StoredChunk<R>>;
 

@@ -3,6 +3,7 @@
 //! - `memory`: over stand-ins for the world. Everything between source and sink is the real thing;
 //!   only the topic and the tables are in memory, so that a case takes milliseconds and thousands of
 //!   interleavings are seen.
+//! - `simulation`: checkpoints, sinks and recovery alone, in virtual time, under hostile schedules.
 //! - `main_job`: the shipped pipeline file as the binary runs it: topics over the real client, files in
 //!   a directory or bucket, read back as plain readers do.
 //! - `kafka`: the Kafka source and sinks by themselves.
@@ -17,3 +18,4 @@ mod memory;
 mod model;
 mod mortal;
 mod servers;
+mod simulation;

@@ -4,6 +4,7 @@
 
 mod broker;
 mod check;
+mod checkpoint;
 mod completions;
 mod demo;
 mod engine;
@@ -14,6 +15,7 @@ mod load;
 mod log;
 mod run;
 mod topics;
+mod words;
 
 use std::process::ExitCode;
 
@@ -42,6 +44,8 @@ enum Command {
     Generate(generate::Args),
     #[command(subcommand)]
     Topics(topics::Topics),
+    #[command(subcommand)]
+    Checkpoint(checkpoint::Checkpoint),
     Broker(broker::Args),
     Completions(completions::Args),
 }
@@ -55,6 +59,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Topics(command) => topics::run(&command),
+        Command::Checkpoint(command) => checkpoint::run(&command),
         Command::Broker(args) => broker::run(&args),
         Command::Completions(args) => completions::run(&args),
     };

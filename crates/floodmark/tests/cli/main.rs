@@ -3,6 +3,7 @@
 
 mod broker;
 mod check;
+mod checkpoint;
 mod demo;
 mod generate;
 mod process;

@@ -1,20 +1,41 @@
-//! Checkpoints: from the barrier to the last commit.
+//! Checkpoints: from the barrier to the last commit. What comes after what is said by [`Round`]; here
+//! it is done.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use super::{Coordinator, order};
 use crate::checkpoint::{CheckpointStore, Manifest, Stored};
-use crate::runtime::barrier::{Barrier, Stage, settled};
+use crate::runtime::barrier::Frozen;
 use crate::runtime::error::EngineError;
 use crate::runtime::message::{
     Command, Message, Panes, SinkCommand, SinkId, WorkerId, WorkerView, lock,
 };
+use crate::runtime::round::{Next, Round, Unasked};
 use crate::runtime::status::Phase;
-use crate::sink::{CommitPermit, Committed, PreCommit};
-use crate::units::{Offset, Partition};
+use crate::sink::{Committed, PreCommit};
+use crate::units::{Epoch, Offset, Partition};
+
+/// A checkpoint between its barrier and its last commit.
+pub(super) struct Barrier {
+    epoch: Epoch,
+    /// Whether the run ends with it.
+    last: bool,
+    started: Duration,
+    stage: Stage,
+}
+
+/// What is waited for.
+enum Stage {
+    /// Workers, between two batches.
+    Workers {
+        missing: BTreeSet<WorkerId>,
+        views: BTreeMap<WorkerId, WorkerView>,
+    },
+    /// What the round says.
+    Round(Round),
+}
 
 impl Coordinator {
     pub(super) fn begin_checkpoint_if_due(&mut self, now: Duration) {
@@ -58,10 +79,7 @@ impl Coordinator {
             ..
         }) = &mut self.checkpoint.current
         else {
-            return Err(EngineError::internal(
-                "coordinator",
-                "a barrier nobody asked for",
-            ));
+            return Err(unasked(Unasked));
         };
         missing.remove(&worker);
         views.insert(worker, view);
@@ -73,31 +91,64 @@ impl Coordinator {
             self.fire_all()?;
         }
         let frozen = self.freeze(epoch, &views)?;
-        let sinks: BTreeSet<SinkId> = (0..self.sinks.len()).map(SinkId).collect();
-        let offsets: Arc<str> = frozen.manifest.describe_offsets().into();
-        for sink in &sinks {
-            let offsets = Arc::clone(&offsets);
-            let command = SinkCommand::PreCommit {
-                epoch,
-                last,
-                offsets,
-            };
-            self.tell(*sink, command)?;
+        let sinks = self.sinks.iter().map(|sink| sink.name.clone()).collect();
+        let (round, next) = Round::begin(frozen, sinks, last);
+        if let Some(current) = &mut self.checkpoint.current {
+            current.stage = Stage::Round(round);
         }
         self.resume_when_sent = !last;
-        let stage = Stage::Sinks {
-            missing: sinks,
-            done: BTreeMap::new(),
-            frozen: Box::new(frozen),
-        };
-        self.set_stage(stage);
-        self.store_if_ready();
+        self.act(next)?;
         self.send_all_unsent()
     }
 
-    fn set_stage(&mut self, stage: Stage) {
-        if let Some(current) = &mut self.checkpoint.current {
-            current.stage = stage;
+    /// The round that is on its way.
+    fn round(&mut self) -> Result<&mut Round, EngineError> {
+        match &mut self.checkpoint.current {
+            Some(Barrier {
+                stage: Stage::Round(round),
+                ..
+            }) => Ok(round),
+            _ => Err(unasked(Unasked)),
+        }
+    }
+
+    /// Does what a round says.
+    fn act(&mut self, next: Next) -> Result<(), EngineError> {
+        match next {
+            Next::Wait => Ok(()),
+            Next::PreCommit {
+                epoch,
+                last,
+                offsets,
+            } => (0..self.sinks.len()).try_for_each(|sink| {
+                let offsets = offsets.clone();
+                let command = SinkCommand::PreCommit {
+                    epoch,
+                    last,
+                    offsets,
+                };
+                self.tell(SinkId(sink), command)
+            }),
+            Next::Store(frozen) => {
+                self.store(frozen);
+                Ok(())
+            }
+            Next::Put(manifest) => {
+                self.put(manifest);
+                Ok(())
+            }
+            Next::Commit(permits) => permits
+                .into_iter()
+                .try_for_each(|(sink, permit)| self.tell(sink, SinkCommand::Commit(permit))),
+            Next::Complete { manifest, last } => self.complete(*manifest, last),
+            Next::Finished => {
+                self.checkpoint.current = None;
+                self.phase = Phase::Finished;
+                Ok(())
+            }
+            Next::Fenced(epoch) => Err(EngineError::Fenced {
+                by: format!("another instance, which has put checkpoint {epoch}"),
+            }),
         }
     }
 
@@ -107,54 +158,64 @@ impl Coordinator {
         pre_commit: PreCommit,
         committed: Committed,
     ) -> Result<(), EngineError> {
-        let Some(Barrier {
-            stage:
-                Stage::Sinks {
-                    missing,
-                    done,
-                    frozen,
-                },
-            ..
-        }) = &mut self.checkpoint.current
-        else {
-            return Err(EngineError::internal(
-                "coordinator",
-                "a pre-commit nobody asked for",
-            ));
-        };
-        let run = &self.sinks[sink.0];
-        let mut total = run.before;
+        let mut total = self.sinks[sink.0].before;
         total += committed;
-        missing.remove(&sink);
-        done.insert(sink, frozen.sink(&run.name, pre_commit, total));
-        self.store_if_ready();
-        Ok(())
+        let next = self.round()?.pre_committed(sink, pre_commit, total);
+        self.act(next.map_err(unasked)?)
     }
 
-    /// Hands the checkpoint to the store once every sink has pre-committed.
-    fn store_if_ready(&mut self) {
-        let Some(current) = &mut self.checkpoint.current else {
+    pub(super) fn stored(
+        &mut self,
+        store: Box<CheckpointStore>,
+        manifest: Box<Manifest>,
+        outcome: Stored,
+    ) -> Result<(), EngineError> {
+        self.checkpoint.store = Some(store);
+        if outcome == Stored::Ours {
+            self.checkpoint.epoch = manifest.epoch;
+            self.checkpoint.files.clone_from(&manifest.files);
+        }
+        let next = self.round()?.stored(manifest, outcome);
+        self.act(next.map_err(unasked)?)
+    }
+
+    pub(super) fn committed(&mut self, sink: SinkId) -> Result<(), EngineError> {
+        let next = self.round()?.committed(sink);
+        self.act(next.map_err(unasked)?)
+    }
+
+    /// The checkpoint and everything that hung on it is done.
+    fn complete(&mut self, manifest: Manifest, last: bool) -> Result<(), EngineError> {
+        let now = self.clock.monotonic();
+        let run = &mut self.checkpoint;
+        run.completed += 1;
+        run.last_done = Some(now);
+        if let Some(barrier) = &run.current {
+            run.last_took = Some(now.saturating_sub(barrier.started));
+            tracing::debug!(epoch = barrier.epoch.0, took = ?run.last_took, "checkpoint");
+        }
+        self.note_checkpoint(&manifest);
+        self.show_positions(&manifest);
+        if !last {
+            self.checkpoint.current = None;
+            self.collect_garbage();
+            return Ok(());
+        }
+        let committed = self.sinks.iter().map(|sink| {
+            let mut total = sink.before;
+            total += *lock(&sink.count);
+            total
+        });
+        let committed: Vec<Committed> = committed.collect();
+        let next = self.round()?.settle(manifest, &committed);
+        self.act(next)
+    }
+
+    /// Writes a checkpoint, in the background.
+    fn store(&mut self, frozen: Box<Frozen>) {
+        let Some(mut store) = self.checkpoint.store.take() else {
             return;
         };
-        if !matches!(&current.stage, Stage::Sinks { missing, .. } if missing.is_empty()) {
-            return;
-        }
-        let stage = std::mem::replace(&mut current.stage, Stage::Store);
-        let (
-            Stage::Sinks {
-                done, mut frozen, ..
-            },
-            Some(mut store),
-        ) = (stage, self.checkpoint.store.take())
-        else {
-            return;
-        };
-        for (sink, state) in done {
-            frozen
-                .manifest
-                .sinks
-                .insert(self.sinks[sink.0].name.clone(), state);
-        }
         let inbox = self.to_self.clone();
         self.tokio.spawn(async move {
             let message = match frozen.store(&mut store).await {
@@ -169,100 +230,8 @@ impl Coordinator {
         });
     }
 
-    pub(super) fn stored(
-        &mut self,
-        store: Box<CheckpointStore>,
-        manifest: Box<Manifest>,
-        outcome: Stored,
-    ) -> Result<(), EngineError> {
-        self.checkpoint.store = Some(store);
-        if outcome == Stored::Taken {
-            return Err(EngineError::Fenced {
-                by: format!(
-                    "another instance, which has put checkpoint {}",
-                    manifest.epoch
-                ),
-            });
-        }
-        self.checkpoint.epoch = manifest.epoch;
-        self.checkpoint.files.clone_from(&manifest.files);
-        if matches!(&self.checkpoint.current, Some(barrier) if matches!(barrier.stage, Stage::Settle))
-        {
-            self.checkpoint.current = None;
-            self.phase = Phase::Finished;
-            return Ok(());
-        }
-        let missing: BTreeSet<SinkId> = (0..self.sinks.len()).map(SinkId).collect();
-        for sink in &missing {
-            // INV-OWNER: this manifest has just been put by this instance.
-            self.tell(
-                *sink,
-                SinkCommand::Commit(CommitPermit::new(manifest.epoch)),
-            )?;
-        }
-        let done = missing.is_empty();
-        self.set_stage(Stage::Commits { missing, manifest });
-        if done {
-            self.complete();
-        }
-        Ok(())
-    }
-
-    pub(super) fn committed(&mut self, sink: SinkId) -> Result<(), EngineError> {
-        let Some(Barrier {
-            stage: Stage::Commits { missing, .. },
-            ..
-        }) = &mut self.checkpoint.current
-        else {
-            return Err(EngineError::internal(
-                "coordinator",
-                "a commit nobody asked for",
-            ));
-        };
-        missing.remove(&sink);
-        if missing.is_empty() {
-            self.complete();
-        }
-        Ok(())
-    }
-
-    /// The checkpoint and everything that hung on it is done.
-    fn complete(&mut self) {
-        let Some(barrier) = self.checkpoint.current.take() else {
-            return;
-        };
-        let now = self.clock.monotonic();
-        self.checkpoint.completed += 1;
-        self.checkpoint.last_took = Some(now.saturating_sub(barrier.started));
-        self.checkpoint.last_done = Some(now);
-        tracing::debug!(epoch = barrier.epoch.0, took = ?self.checkpoint.last_took, "checkpoint");
-        let Stage::Commits { manifest, .. } = barrier.stage else {
-            return;
-        };
-        self.note_checkpoint(&manifest);
-        self.show_positions(&manifest);
-        if barrier.last {
-            self.settle(*manifest);
-        } else {
-            self.collect_garbage();
-        }
-    }
-
-    /// Puts a manifest without work, the last of the run.
-    fn settle(&mut self, mut last: Manifest) {
-        for sink in &self.sinks {
-            if let Some(state) = last.sinks.get_mut(&sink.name) {
-                state.committed = sink.before;
-                state.committed += *lock(&sink.count);
-            }
-        }
-        let manifest = settled(last);
-        self.checkpoint.current = Some(Barrier {
-            epoch: manifest.epoch,
-            last: true,
-            started: self.clock.monotonic(),
-            stage: Stage::Settle,
-        });
+    /// Puts a manifest that refers to no new state file, in the background.
+    fn put(&mut self, manifest: Box<Manifest>) {
         let Some(mut store) = self.checkpoint.store.take() else {
             return;
         };
@@ -271,7 +240,7 @@ impl Coordinator {
             let message = match store.put(&manifest).await {
                 Ok(outcome) => Message::Stored {
                     store,
-                    manifest: Box::new(manifest),
+                    manifest,
                     outcome,
                 },
                 Err(error) => Message::Failed(error.into()),
@@ -311,23 +280,18 @@ impl Coordinator {
     }
 
     pub(super) fn waiting_for(&self) -> String {
-        let Some(barrier) = &self.checkpoint.current else {
-            return "the checkpoint store".into();
-        };
-        let names = |missing: &BTreeSet<SinkId>| {
-            let names: Vec<&str> = missing
-                .iter()
-                .map(|sink| self.sinks[sink.0].name.as_str())
-                .collect();
-            names.join(", ")
-        };
-        match &barrier.stage {
-            Stage::Workers { missing, .. } => format!("{} workers", missing.len()),
-            Stage::Sinks { missing, .. } => format!("rows to become durable in {}", names(missing)),
-            Stage::Store | Stage::Settle => "the checkpoint store".to_owned(),
-            Stage::Commits { missing, .. } => format!("commits in {}", names(missing)),
+        match &self.checkpoint.current {
+            None => "the checkpoint store".to_owned(),
+            Some(barrier) => match &barrier.stage {
+                Stage::Workers { missing, .. } => format!("{} workers", missing.len()),
+                Stage::Round(round) => round.waiting_for(),
+            },
         }
     }
+}
+
+fn unasked(_: Unasked) -> EngineError {
+    EngineError::internal("coordinator", "a reply that nobody asked for")
 }
 
 /// Sends from a task; the inbox holds every reply there can be, so this does not wait for long.

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::{Coordinator, SourceRun};
-use crate::checkpoint::{PartitionState, SourceState};
+use crate::checkpoint::{Manifest, PartitionState, SourceState};
 use crate::ledger::{Ledger, OutputLedger};
-use crate::runtime::barrier::{Frozen, blank};
+use crate::runtime::barrier::Frozen;
 use crate::runtime::error::EngineError;
 use crate::runtime::message::{LaneView, WorkerId, WorkerView};
 use crate::units::Epoch;
 use crate::watermark::Watermark;
+use crate::window::StoredChunk;
 
 impl Coordinator {
     pub(super) fn freeze(
@@ -19,14 +20,11 @@ impl Coordinator {
     ) -> Result<Frozen, EngineError> {
         let generation = self.checkpoint.generation;
         let now = self.clock.wall_ms();
-        let mut manifest = blank(&self.pipeline.name, epoch, generation, &self.instance, now);
+        let mut manifest =
+            Manifest::blank(&self.pipeline.name, epoch, generation, &self.instance, now);
         manifest.lineage.clone_from(&self.checkpoint.lineage);
         let known = self.checkpoint.files.clone();
-        let mut frozen = Frozen {
-            manifest,
-            states: BTreeMap::new(),
-            known,
-        };
+        let mut frozen = Frozen::new(manifest, known);
         for source in &self.sources {
             let state = self.source_state(source, views);
             state.ledger.check(&source.started.name)?;
@@ -37,7 +35,12 @@ impl Coordinator {
         }
         for (output, open) in &mut self.open {
             let plan = &self.plan.outputs[output.0];
-            frozen.windows(&plan.name, &plan.fingerprint, open);
+            let closed = open.closed().clone();
+            let windows = open.windows_mut();
+            let windows = windows.map(|(start, chunks)| {
+                (start, chunks.iter_mut().map(StoredChunk::parts).collect())
+            });
+            frozen.windows(&plan.name, &plan.fingerprint, closed, windows);
         }
         Ok(frozen)
     }

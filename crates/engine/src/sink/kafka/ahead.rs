@@ -12,6 +12,7 @@ use arrow::record_batch::RecordBatch;
 use super::cursor::{self, Cursor};
 use super::producer::TransactionalProducer;
 use super::records::{EncodeError, Records, TooLarge};
+use super::transactions::{Connect, Transactions};
 use super::{CursorPlace, RecordShape, SinkTarget};
 use crate::dead_letter::DeadLetters;
 use crate::rows::Origin;
@@ -64,7 +65,7 @@ pub struct KafkaAheadSink {
     target: SinkTarget,
     shape: RecordShape,
     places: Vec<CursorSource>,
-    producer: TransactionalProducer,
+    producer: Box<dyn Transactions>,
     /// What had been sent before this instance began; rows below are dropped.
     resumed: Cursor,
     /// How far each partition has been evaluated and written.
@@ -87,10 +88,21 @@ impl KafkaAheadSink {
         shape: RecordShape,
         sources: &[CursorSource],
     ) -> Result<Self, SinkError> {
+        Self::over(target, shape, sources, &mut TransactionalProducer::open)
+    }
+
+    /// The same over any producer.
+    #[doc(hidden)]
+    pub fn over(
+        target: SinkTarget,
+        shape: RecordShape,
+        sources: &[CursorSource],
+        connect: Connect<'_>,
+    ) -> Result<Self, SinkError> {
         let places = sources.to_vec();
         // The source's partitions are counted once predecessors are fenced: until then one of them
         // may come upon a new partition and send its rows.
-        let (producer, committed) = TransactionalProducer::open(&target, |partitions| {
+        let (producer, committed) = connect(&target, &|partitions| {
             cursor::request(&places, &target.topic, partitions)
         })?;
         let resumed = cursor::read(&places, &target.topic, &target.lineage, &committed);

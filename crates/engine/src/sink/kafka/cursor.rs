@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset as NativeOffset, TopicPartitionList};
 
+use super::transactions::Count;
 use super::{CursorPlace, CursorSource};
 use crate::sink::SinkError;
 use crate::units::{Epoch, Offset, Partition, SourceId};
@@ -34,7 +35,7 @@ pub(super) enum CursorError {
 pub(super) fn request(
     places: &[CursorSource],
     output_topic: &str,
-    partitions: &dyn Fn(&str) -> Result<usize, SinkError>,
+    partitions: Count<'_>,
 ) -> Result<TopicPartitionList, SinkError> {
     let mut list = TopicPartitionList::new();
     for place in places {

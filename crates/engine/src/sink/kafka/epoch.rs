@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use rdkafka::topic_partition_list::TopicPartitionList;
 
 use super::cursor;
 use super::producer::TransactionalProducer;
 use super::records::Records;
+use super::transactions::{Connect, Transactions};
 use super::{RecordShape, SinkTarget};
 use crate::sink::{CommitPermit, Committed, OutputRows, PreCommit, Progress, Sink, SinkError};
 use crate::units::Epoch;
@@ -17,7 +19,7 @@ use crate::units::Epoch;
 pub struct KafkaEpochSink {
     target: SinkTarget,
     shape: RecordShape,
-    producer: TransactionalProducer,
+    producer: Box<dyn Transactions>,
     /// The last epoch that was sent.
     stamped: Option<Epoch>,
     /// Rows of the epoch that is being written.
@@ -30,11 +32,20 @@ pub struct KafkaEpochSink {
 impl KafkaEpochSink {
     /// Connects, fences older instances and reads which epoch they sent last.
     pub fn open(target: SinkTarget, shape: RecordShape) -> Result<Self, SinkError> {
-        let topic = target.topic.clone();
-        let (producer, committed) = TransactionalProducer::open(&target, |_| {
-            let mut list = rdkafka::TopicPartitionList::new();
-            list.add_partition(&topic, 0);
-            Ok(list)
+        Self::over(target, shape, &mut TransactionalProducer::open)
+    }
+
+    /// The same over any producer.
+    #[doc(hidden)]
+    pub fn over(
+        target: SinkTarget,
+        shape: RecordShape,
+        connect: Connect<'_>,
+    ) -> Result<Self, SinkError> {
+        let (producer, committed) = connect(&target, &|_| {
+            let mut mark = TopicPartitionList::new();
+            mark.add_partition(&target.topic, 0);
+            Ok(mark)
         })?;
         let stamped = cursor::read_stamp(&target.topic, &target.lineage, &committed);
         Ok(Self {

@@ -23,6 +23,7 @@ mod producer;
 mod records;
 #[cfg(test)]
 mod tests;
+mod transactions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,10 @@ use crate::telemetry::Retries;
 
 pub use ahead::{Burial, CursorSource, KafkaAheadSink};
 pub use epoch::KafkaEpochSink;
+#[doc(hidden)]
+pub use records::Records;
+#[doc(hidden)]
+pub use transactions::{Connect, Count, Marks, Opened, Transactions};
 
 /// What a Kafka sink writes to and as whom.
 #[derive(Debug, Clone)]
@@ -56,11 +61,13 @@ pub struct SinkTarget {
 }
 
 impl SinkTarget {
-    fn transactional_id(&self) -> String {
+    /// Who writes: an instance that takes over comes under the same id.
+    pub fn transactional_id(&self) -> String {
         format!("floodmark-{}-{}", self.pipeline, self.output)
     }
 
-    fn group(&self) -> String {
+    /// The private group that keeps the marks.
+    pub fn group(&self) -> String {
         format!("floodmark-{}-{}-cursor", self.pipeline, self.output)
     }
 

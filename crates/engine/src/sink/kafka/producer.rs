@@ -18,6 +18,7 @@ use rdkafka::util::Timeout;
 
 use super::SinkTarget;
 use super::records::Records;
+use super::transactions::{Marks, Opened, Transactions};
 use crate::kafka::admin::{CONNECT_TIMEOUT, Topics};
 use crate::kafka::{ClientEvents, Role, Verdict, classify, client_config, create_failed, explain};
 use crate::sink::SinkError;
@@ -70,14 +71,8 @@ enum Next {
 
 impl TransactionalProducer {
     /// Connects, fences older instances, settles their open transaction, and reads the offsets of
-    /// `marks` in the private group as they stand after that. `marks` is called after that, too,
-    /// with a way to count a topic's partitions.
-    pub(super) fn open(
-        target: &SinkTarget,
-        marks: impl FnOnce(
-            &dyn Fn(&str) -> Result<usize, SinkError>,
-        ) -> Result<TopicPartitionList, SinkError>,
-    ) -> Result<(Self, TopicPartitionList), SinkError> {
+    /// `marks` in the private group as they stand after that.
+    pub(super) fn open(target: &SinkTarget, marks: Marks<'_>) -> Result<Opened, SinkError> {
         let deadline = Instant::now() + CONNECT_TIMEOUT;
         let topics = Topics::new(&target.cluster)?;
         let count = |topic: &str| {
@@ -133,62 +128,7 @@ impl TransactionalProducer {
             |timeout| this.producer.init_transactions(timeout),
         )?;
         let committed = this.read_marks(&marker, &marks(&count)?)?;
-        Ok((this, committed))
-    }
-
-    /// Largest record the topic takes, in bytes.
-    pub(super) fn max_record_bytes(&self) -> usize {
-        self.max_record_bytes
-    }
-
-    /// Sends dead letters to `topic`, in the transactions of the output's own records; returns the
-    /// size to which they must be cut.
-    pub(super) fn also_write(&mut self, topic: &str) -> Result<usize, SinkError> {
-        let deadline = Instant::now() + CONNECT_TIMEOUT;
-        let limit = Topics::new(&self.target.cluster)?.max_message_bytes(topic, deadline);
-        self.dead_letter_topic = Some(topic.to_owned());
-        // The client sends nothing that is larger than the output's records may be.
-        Ok(limit.min(self.max_record_bytes))
-    }
-
-    /// Hands records that have not been sent yet to the client, in the open transaction. Whatever
-    /// fails here comes up again in [`commit`](Self::commit), which repairs it.
-    pub(super) fn feed(&mut self, records: &Records) -> Result<(), SinkError> {
-        match self.send(records) {
-            Ok(()) | Err(Next::Retry(_) | Next::Replay(_)) => Ok(()),
-            Err(Next::Stop(error)) => Err(error),
-        }
-    }
-
-    /// Sends what is left of `records` and commits them together with `mark`.
-    pub(super) fn commit(
-        &mut self,
-        records: &Records,
-        mark: &TopicPartitionList,
-    ) -> Result<(), SinkError> {
-        let deadline = Instant::now() + COMMIT_LIMIT;
-        let mut pause = FIRST_PAUSE;
-        for attempt in 1.. {
-            let error = match self.try_commit(records, mark, deadline) {
-                Ok(()) => break,
-                Err(Next::Stop(error)) => return Err(error),
-                // The limit is used up. Whether the commit went through is not known here; the next
-                // instance learns it from the mark.
-                Err(Next::Retry(error)) => return Err(self.explain("write to", &error)),
-                Err(Next::Replay(error)) => error,
-            };
-            tracing::debug!(output = self.target.output, attempt, %error, "transaction aborted");
-            self.target.retries.count_kafka();
-            self.abort(deadline)?;
-            if attempt >= MOST_ATTEMPTS || Instant::now() >= deadline {
-                return Err(self.explain("write to", &error));
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-        self.in_transaction = false;
-        self.sent = 0;
-        Ok(())
+        Ok((Box::new(this), committed))
     }
 
     fn try_commit(
@@ -375,6 +315,53 @@ impl TransactionalProducer {
             self.events.log(),
         )
         .into()
+    }
+}
+
+impl Transactions for TransactionalProducer {
+    fn max_record_bytes(&self) -> usize {
+        self.max_record_bytes
+    }
+
+    fn also_write(&mut self, topic: &str) -> Result<usize, SinkError> {
+        let deadline = Instant::now() + CONNECT_TIMEOUT;
+        let limit = Topics::new(&self.target.cluster)?.max_message_bytes(topic, deadline);
+        self.dead_letter_topic = Some(topic.to_owned());
+        // The client sends nothing that is larger than the output's records may be.
+        Ok(limit.min(self.max_record_bytes))
+    }
+
+    fn feed(&mut self, records: &Records) -> Result<(), SinkError> {
+        match self.send(records) {
+            Ok(()) | Err(Next::Retry(_) | Next::Replay(_)) => Ok(()),
+            Err(Next::Stop(error)) => Err(error),
+        }
+    }
+
+    fn commit(&mut self, records: &Records, mark: &TopicPartitionList) -> Result<(), SinkError> {
+        let deadline = Instant::now() + COMMIT_LIMIT;
+        let mut pause = FIRST_PAUSE;
+        for attempt in 1.. {
+            let error = match self.try_commit(records, mark, deadline) {
+                Ok(()) => break,
+                Err(Next::Stop(error)) => return Err(error),
+                // The limit is used up. Whether the commit went through is not known here; the next
+                // instance learns it from the mark.
+                Err(Next::Retry(error)) => return Err(self.explain("write to", &error)),
+                Err(Next::Replay(error)) => error,
+            };
+            tracing::debug!(output = self.target.output, attempt, %error, "transaction aborted");
+            self.target.retries.count_kafka();
+            self.abort(deadline)?;
+            if attempt >= MOST_ATTEMPTS || Instant::now() >= deadline {
+                return Err(self.explain("write to", &error));
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        self.in_transaction = false;
+        self.sent = 0;
+        Ok(())
     }
 }
 

@@ -25,7 +25,7 @@ const TRUNCATED_FROM: &str = "floodmark.truncated_from";
 
 /// Records waiting for their transaction's commit.
 #[derive(Debug, Default)]
-pub(super) struct Records {
+pub struct Records {
     bytes: Vec<u8>,
     header_names: Vec<String>,
     headers: Vec<(usize, Range<usize>)>,
@@ -87,12 +87,20 @@ impl EncodeError {
 }
 
 impl Records {
-    pub(super) fn len(&self) -> usize {
+    /// Their number.
+    pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Their values in order.
+    pub fn values(&self) -> impl Iterator<Item = Option<&[u8]>> {
+        let values = self.entries.iter().map(|entry| entry.value.clone());
+        values.map(|value| value.map(|range| &self.bytes[range]))
     }
 
     pub(super) fn bytes(&self) -> usize {

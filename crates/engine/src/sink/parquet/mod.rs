@@ -24,8 +24,6 @@ use std::time::{Duration, SystemTime};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use floodmark_pipeline::{Compression, Storage};
-use futures::{StreamExt, TryStreamExt};
-use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
 use super::{CommitPermit, Committed, OutputRows, PreCommit, Progress, Sink, SinkError};
@@ -38,6 +36,7 @@ mod file;
 mod hive;
 mod open_files;
 mod uploads;
+mod work;
 
 #[cfg(test)]
 mod tests;
@@ -48,13 +47,35 @@ pub use open_files::{MAX_CARRIED_BYTES, MAX_HELD_BYTES, MAX_OPEN_FILES};
 use file::{FileError, FileFormat};
 use hive::{PartitionError, Partitioner};
 use open_files::{Limits, Names, OpenFiles};
-use uploads::StagedFile;
+use work::{CarriedFile, StagedWork};
 
-/// Files published at a time.
-const PUBLISHED_AT_ONCE: usize = 16;
+#[doc(hidden)]
+pub mod protocol {
+    //! What the sink does with the store, without Parquet: for simulations.
+
+    pub use super::open_files::Names;
+    pub use super::uploads::{Encoded, StagedFile, stage};
+    pub use super::work::{CarriedFile, StagedWork, Work};
+}
 
 /// Hidden files this old belong to no living instance.
 const LEFTOVER_AGE: Duration = Duration::from_hours(24);
+
+/// Names of the files that a manifest lists as a sink's work; none if it is another kind of sink's.
+pub fn listed_files(work: &serde_json::Value) -> Vec<String> {
+    let work: work::Work = serde_json::from_value(work.clone()).unwrap_or_default();
+    let files = work.files.into_iter();
+    files.map(|file| file.staged.name).collect()
+}
+
+/// Tells names that instances before `generation` gave to files of an output.
+pub fn named_before(
+    pipeline: &str,
+    output: &str,
+    generation: Generation,
+) -> impl Fn(&str) -> bool + Send + use<> {
+    Names::before(pipeline, output, generation)
+}
 
 /// What a sink is told when it opens.
 pub struct ParquetOptions<'a> {
@@ -88,33 +109,10 @@ pub struct ParquetSink {
     store: Store,
     runtime: Handle,
     clock: Arc<dyn Clock>,
-    awaiting: Option<Awaiting>,
+    work: StagedWork,
     /// An error has lost rows: nothing may be pre-committed any more.
     broken: bool,
     cleaned: bool,
-}
-
-/// Work that a manifest has or will have.
-struct Awaiting {
-    epoch: Epoch,
-    files: Vec<StagedFile>,
-}
-
-/// What the manifest says of a sink's work.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Work {
-    /// Where the files are staged.
-    location: String,
-    /// Files to publish.
-    files: Vec<StagedFile>,
-    /// Files whose rows are carried.
-    open: Vec<CarriedFile>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct CarriedFile {
-    directory: String,
-    opened_ms: i64,
 }
 
 impl ParquetSink {
@@ -173,23 +171,21 @@ impl ParquetSink {
             held_bytes: MAX_HELD_BYTES,
             open_files: MAX_OPEN_FILES,
         };
-        let owner = format!("{}/{}", options.pipeline, options.output);
-        let names = Names {
-            epoch: Epoch(0).next(),
-            generation: options.generation,
-            owner: crc32fast::hash(owner.as_bytes()),
-            instance: crc32fast::hash(options.instance.as_bytes()),
-            sequence: 0,
-            ending: ending(sink.compression),
-        };
+        let names = Names::new(
+            options.pipeline,
+            options.output,
+            options.generation,
+            options.instance,
+            ending(sink.compression),
+        );
         Ok(Self {
             output: options.output.to_owned(),
             partitioner,
             files: OpenFiles::new(format, limits, names, store.clone(), runtime.clone()),
+            work: StagedWork::new(options.output, store.clone()),
             store,
             runtime,
             clock: options.clock,
-            awaiting: None,
             broken: false,
             cleaned: false,
         })
@@ -235,7 +231,7 @@ impl ParquetSink {
 
     /// Closes what is due, waits until it is staged and describes it.
     fn freeze(&mut self, epoch: Epoch, last: bool) -> Result<PreCommit, SinkError> {
-        self.files.names.epoch = epoch;
+        self.files.names.begin(epoch);
         let closed = self.files.close_due(self.clock.wall_ms(), last);
         closed.map_err(|error| self.failed(error))?;
         let (open, carried) = self
@@ -255,56 +251,10 @@ impl ParquetSink {
             })
             .unzip();
 
-        let mut files = self.files.uploads.finish()?;
-        // Work of an epoch that was given up is done with this one; publishing is idempotent.
-        files.extend(
-            self.awaiting
-                .take()
-                .into_iter()
-                .flat_map(|awaiting| awaiting.files),
-        );
-        files.sort_unstable_by(|a, b| a.staged.name.cmp(&b.staged.name));
-        let work = Work {
-            location: self.store.location().to_owned(),
-            files,
-            open,
-        };
-        let described = serde_json::to_value(&work);
-        self.awaiting = Some(Awaiting {
-            epoch,
-            files: work.files,
-        });
-        self.files.names.epoch = epoch.next();
-        let described = described.map_err(|error| SinkError::Failed {
-            attempted: format!("describing the work of output \"{}\"", self.output),
-            reason: error.to_string(),
-        })?;
-        Ok(PreCommit {
-            work: described,
-            carried,
-        })
-    }
-
-    fn publish(&self, files: &[StagedFile]) -> Result<Committed, SinkError> {
-        let publish = |file: &StagedFile| {
-            let (store, file) = (self.store.clone(), file.clone());
-            async move {
-                store.publish(&file.staged).await?;
-                Ok::<_, StorageError>(file)
-            }
-        };
-        let all = futures::stream::iter(files.iter().map(publish))
-            .buffer_unordered(PUBLISHED_AT_ONCE)
-            .try_fold(Committed::default(), |mut sum, file| async move {
-                sum += Committed {
-                    rows: file.rows,
-                    files: 1,
-                    bytes: file.staged.size,
-                    refused: 0,
-                };
-                Ok(sum)
-            });
-        Ok(self.runtime.block_on(all)?)
+        let files = self.files.uploads.finish()?;
+        let work = self.work.pre_commit(epoch, files, open)?;
+        self.files.names.begin(epoch.next());
+        Ok(PreCommit { work, carried })
     }
 
     /// Removes what dead instances left, once, beside the work. Everything a manifest lists has
@@ -318,10 +268,9 @@ impl ParquetSink {
         let before = now
             .checked_sub(LEFTOVER_AGE)
             .unwrap_or(SystemTime::UNIX_EPOCH);
-        let (owner, generation) = (self.files.names.owner, self.files.names.generation);
+        let ours = self.files.names.of_predecessors();
         let store = self.store.clone();
         self.runtime.spawn(async move {
-            let ours = move |name: &str| Names::is_of_predecessor(owner, generation, name);
             match store.clean_leftovers("", before, ours).await {
                 Ok(0) => {}
                 Ok(files) => tracing::info!(files, ?store, "removed files of dead instances"),
@@ -338,35 +287,6 @@ impl ParquetSink {
         };
         let attempted = format!("encoding rows of output \"{}\"", self.output);
         SinkError::Failed { attempted, reason }
-    }
-
-    /// Reads a manifest's description of the work.
-    fn work(&self, work: serde_json::Value) -> Result<Work, SinkError> {
-        let attempted = || format!("taking up the work of output \"{}\"", self.output);
-        if work.is_null() {
-            return Ok(Work {
-                location: self.store.location().to_owned(),
-                ..Work::default()
-            });
-        }
-        let work: Work = serde_json::from_value(work).map_err(|error| SinkError::Failed {
-            attempted: attempted(),
-            reason: format!("the checkpoint's description of it cannot be read: {error}"),
-        })?;
-        if work.location == self.store.location() {
-            return Ok(work);
-        }
-        Err(SinkError::Misconfigured {
-            attempted: attempted(),
-            reason: format!(
-                "its last files were staged in {}, but the pipeline file now says {}",
-                work.location,
-                self.store.location()
-            ),
-            hint: "Start once with the old path and stop it, so that its work is finished there; \
-                   then change the path"
-                .to_owned(),
-        })
     }
 
     fn check_carried(&self, batch: &RecordBatch) -> Result<(), SinkError> {
@@ -395,12 +315,12 @@ impl Sink for ParquetSink {
         permit: &CommitPermit,
         pre_commit: PreCommit,
     ) -> Result<Committed, SinkError> {
-        let work = self.work(pre_commit.work)?;
+        let work = self.work.read(pre_commit.work)?;
         for batch in &pre_commit.carried {
             self.check_carried(batch)?;
         }
-        let committed = self.publish(&work.files)?;
-        self.files.names.epoch = permit.epoch().next();
+        let committed = self.runtime.block_on(self.work.restore(permit, &work))?;
+        self.files.names.begin(permit.epoch().next());
         let now_ms = self.clock.wall_ms();
         let opened: HashMap<&str, i64> = work
             .open
@@ -433,20 +353,7 @@ impl Sink for ParquetSink {
     }
 
     fn commit(&mut self, permit: &CommitPermit) -> Result<Committed, SinkError> {
-        let Some(awaiting) = &self.awaiting else {
-            return Ok(Committed::default());
-        };
-        if awaiting.epoch != permit.epoch() {
-            return Err(SinkError::Failed {
-                attempted: format!("committing epoch {} of \"{}\"", permit.epoch(), self.output),
-                reason: format!(
-                    "the files that are staged belong to epoch {}",
-                    awaiting.epoch
-                ),
-            });
-        }
-        let committed = self.publish(&awaiting.files)?;
-        self.awaiting = None;
+        let committed = self.runtime.block_on(self.work.commit(permit))?;
         self.clean_leftovers();
         Ok(committed)
     }

@@ -27,20 +27,50 @@ const CLOSED_AT_ONCE: usize = 64;
 const WORTH_ENCODING_BYTES: usize = 1 << 20;
 
 /// Names that nobody else gives.
-pub(super) struct Names {
+#[derive(Debug)]
+pub struct Names {
     /// The epoch that is being written.
     pub(super) epoch: Epoch,
-    pub(super) generation: Generation,
+    generation: Generation,
     /// Checksum of pipeline and output.
-    pub(super) owner: u32,
+    owner: u32,
     /// Checksum of the instance's name.
-    pub(super) instance: u32,
-    pub(super) sequence: u64,
-    pub(super) ending: &'static str,
+    instance: u32,
+    sequence: u64,
+    ending: &'static str,
 }
 
 impl Names {
-    fn next(&mut self, directory: &str) -> String {
+    /// Names for one run of an instance.
+    pub fn new(
+        pipeline: &str,
+        output: &str,
+        generation: Generation,
+        instance: &str,
+        ending: &'static str,
+    ) -> Self {
+        Self {
+            epoch: Epoch(0).next(),
+            generation,
+            owner: Self::owner(pipeline, output),
+            instance: crc32fast::hash(instance.as_bytes()),
+            sequence: 0,
+            ending,
+        }
+    }
+
+    /// What names say of whose they are.
+    fn owner(pipeline: &str, output: &str) -> u32 {
+        crc32fast::hash(format!("{pipeline}/{output}").as_bytes())
+    }
+
+    /// From here on files belong to this epoch.
+    pub fn begin(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+    }
+
+    /// The name of a new file in a directory.
+    pub fn next(&mut self, directory: &str) -> String {
         let Self {
             epoch,
             generation,
@@ -57,15 +87,44 @@ impl Names {
         name
     }
 
-    /// Whether an instance of this pipeline before `generation` named a file of this output so.
-    pub(super) fn is_of_predecessor(owner: u32, generation: Generation, name: &str) -> bool {
+    /// Tells names that earlier instances gave to files of the same output.
+    pub(super) fn of_predecessors(&self) -> impl Fn(&str) -> bool + Send + use<> {
+        let (owner, generation) = (self.owner, self.generation);
+        move |name| {
+            Named::read(name)
+                .is_some_and(|named| named.owner == owner && named.generation < generation)
+        }
+    }
+
+    /// The same, for an instance that is not this one.
+    pub fn before(
+        pipeline: &str,
+        output: &str,
+        generation: Generation,
+    ) -> impl Fn(&str) -> bool + Send + use<> {
+        Self::new(pipeline, output, generation, "", "").of_predecessors()
+    }
+}
+
+/// Whose a file is, by its name.
+struct Named {
+    generation: Generation,
+    owner: u32,
+}
+
+impl Named {
+    fn read(name: &str) -> Option<Self> {
         let base = name.rsplit('/').next().unwrap_or(name);
-        let parts: Vec<&str> = base.trim_start_matches(['.', '_']).split('-').collect();
-        let [_, _, named, by, ..] = parts.as_slice() else {
-            return false;
+        let mut parts = base.trim_start_matches(['.', '_']).split('-');
+        let (Some("part"), Some(_epoch)) = (parts.next(), parts.next()) else {
+            return None;
         };
-        let older = named.parse().is_ok_and(|named: u64| named < generation.0);
-        older && parts[0] == "part" && *by == format!("{owner:08x}")
+        let generation = parts.next()?.parse().ok()?;
+        let owner = parts.next().filter(|owner| owner.len() == 8)?;
+        Some(Self {
+            generation: Generation(generation),
+            owner: u32::from_str_radix(owner, 16).ok()?,
+        })
     }
 }
 
@@ -305,7 +364,12 @@ mod tests {
         );
         assert_ne!(names.next("day=2025-08-17/"), first);
         let older = |owner, generation, name: &str| {
-            Names::is_of_predecessor(owner, Generation(generation), name)
+            let names = Names {
+                owner,
+                generation: Generation(generation),
+                ..Names::new("p", "o", Generation(0), "i", "")
+            };
+            names.of_predecessors()(name)
         };
         assert!(older(0xabcd, 4, &first));
         assert!(!older(0xabcd, 3, &first), "it may be this instance's own");

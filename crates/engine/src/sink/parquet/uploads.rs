@@ -15,18 +15,23 @@ const MAX_BYTES: usize = 32 << 20;
 
 /// A staged file and the rows in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct StagedFile {
-    pub(super) rows: u64,
-    pub(super) staged: Staged,
+pub struct StagedFile {
+    /// Number of rows.
+    pub rows: u64,
+    /// The file.
+    pub staged: Staged,
 }
 
 /// An encoded file, or the end of one.
-pub(super) struct Encoded {
-    pub(super) name: String,
-    pub(super) rows: u64,
+pub struct Encoded {
+    /// Its name.
+    pub name: String,
+    /// Number of rows.
+    pub rows: u64,
     /// Where the file's beginning went.
-    pub(super) begun: Option<StageWriter>,
-    pub(super) bytes: Bytes,
+    pub begun: Option<StageWriter>,
+    /// What is left of it.
+    pub bytes: Bytes,
 }
 
 struct Arrived {
@@ -105,7 +110,8 @@ impl Uploads {
     }
 }
 
-async fn stage(store: &Store, file: Encoded) -> Result<StagedFile, StorageError> {
+/// Makes a file durable and leaves it invisible.
+pub async fn stage(store: &Store, file: Encoded) -> Result<StagedFile, StorageError> {
     let mut writer = match file.begun {
         Some(writer) => writer,
         None => store.stage(&file.name).await?,

@@ -8,6 +8,8 @@ use floodmark_engine::connect::connect;
 use floodmark_engine::runtime::{
     EngineError, Finished, RunOptions, Status, StatusBoard, StopSignal, run,
 };
+use floodmark_engine::sink::kafka::{KafkaAheadSink, RecordShape, SinkTarget};
+use floodmark_engine::telemetry::Telemetry;
 use floodmark_engine::units::{Offset, Partition};
 use floodmark_pipeline::{KafkaCluster, Pipeline};
 use rdkafka::ClientConfig;
@@ -151,12 +153,36 @@ impl Job {
         let pipeline = Arc::new(self.pipeline());
         let plan = Arc::new(floodmark_sql::plan(&pipeline).expect("valid queries"));
         let tokio = self.tokio.handle().clone();
-        let parts = connect(pipeline, plan, options.until_caught_up, tokio)?;
+        let parts = connect(
+            pipeline,
+            plan,
+            options.until_caught_up,
+            tokio,
+            Telemetry::new(0),
+        )?;
         let parts = match death {
             Some(death) => mortal::until(death, parts),
             None => parts,
         };
         run(parts, options, stop, board)
+    }
+
+    /// Opens the alerts' sink as an instance does that does not know that it was replaced: that fences
+    /// the producer of the one that runs.
+    pub(super) fn open_alerts(&self) {
+        let target = SinkTarget {
+            pipeline: self.name.clone(),
+            output: "alerts".to_owned(),
+            lineage: self.name.clone(),
+            cluster: self.cluster.clone(),
+            topic: self.topic(Topic::Alerts),
+            commit_interval: Duration::ZERO,
+        };
+        let shape = RecordShape::Json {
+            key: None,
+            headers: Vec::new(),
+        };
+        KafkaAheadSink::open(target, shape, &[]).expect("it opens");
     }
 
     /// A run that ends by itself.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use floodmark_engine::runtime::{Phase, RunOptions, Status, StatusBoard, StopSignal};
+use floodmark_engine::runtime::{EngineError, Phase, RunOptions, Status, StatusBoard, StopSignal};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
@@ -105,6 +105,32 @@ fn a_second_instance_fences_the_first() {
     });
     let finished = job.finish();
     job.verify(&records, &finished);
+}
+
+#[test]
+fn an_owner_whose_producer_was_fenced_by_an_instance_that_had_been_replaced_may_be_started_again() {
+    let job = Job::new();
+    let (before, after) = (
+        records(&[reading(0, 5)]),
+        records(&[reading(1, 6), reading(2, 70)]),
+    );
+    job.append(&before);
+    let (stop, board) = (StopSignal::new(), StatusBoard::new());
+    std::thread::scope(|scope| {
+        let owner = scope.spawn(|| job.run(RunOptions::default(), &stop, &board, None));
+        let running =
+            |status: &Status| status.phase == Phase::Running && super::job::read(status) > 0;
+        wait_for(&board, running, || owner.is_finished());
+        // It had claimed the checkpoint before the owner did, and slept until now.
+        job.open_alerts();
+        job.append(&after);
+        let error = owner.join().expect("no panic").err();
+        let error = error.expect("it cannot send any more");
+        assert!(matches!(error, EngineError::Ousted { .. }), "{error}");
+        assert!(!error.is_fenced(), "a supervisor is to start it again");
+    });
+    let finished = job.finish();
+    job.verify(&[before, after].concat(), &finished);
 }
 
 #[test]

@@ -58,6 +58,16 @@ fn a_sink_that_stands_still_keeps_nobody_from_hearing_a_signal() {
     rig.verify(&events, &finished);
 }
 
+/// Lets runs end when a test fails, which waits for them.
+struct Release<'a>(&'a Rig, [&'a StopSignal; 2]);
+
+impl Drop for Release<'_> {
+    fn drop(&mut self) {
+        self.0.door.open();
+        self.1.iter().for_each(|signal| signal.stop());
+    }
+}
+
 fn wait_until(what: &str, holds: impl Fn() -> bool) {
     let started = Instant::now();
     while !holds() {
@@ -89,6 +99,42 @@ fn a_second_instance_fences_the_first() {
     });
     let finished = rig.finish();
     rig.verify(&[reading(0, 5)], &finished);
+}
+
+#[test]
+fn an_instance_that_was_replaced_before_it_had_read_its_state_is_fenced_and_loses_nothing() {
+    let rig = Rig::new(1, 1, 64);
+    // A window fires whose one row is carried by checkpoints.
+    let events = [reading(0, 5), reading(0, 75)];
+    events.iter().for_each(|event| rig.append(&event.record()));
+    let carried = |files: &[String]| files.iter().any(|file| file.contains("carried"));
+    let (never, stop) = (StopSignal::new(), StopSignal::new());
+    std::thread::scope(|scope| {
+        let _if_it_fails = Release(&rig, [&never, &stop]);
+        let first = scope.spawn(|| rig.run(RunOptions::default(), &never, None));
+        wait_until("a row is carried", || carried(&rig.newest_files()));
+        rig.door.close();
+        let sleeper = scope.spawn(|| rig.run(RunOptions::default(), &never, None));
+        wait_until("it has claimed", || rig.door.is_waited_at());
+        let error = first.join().expect("no panic").expect_err("replaced");
+        assert!(error.is_fenced(), "{error}");
+        let listed = rig.newest_files();
+        assert!(carried(&listed), "{listed:?}");
+        let owner = scope.spawn(|| rig.run(RunOptions::default(), &stop, None));
+        wait_until("what the sleeper has to read is cleaned up", || {
+            listed
+                .iter()
+                .all(|file| !rig.has_file(file) || !file.contains("carried"))
+        });
+        rig.door.open();
+        let error = sleeper.join().expect("no panic").expect_err("replaced");
+        assert!(error.is_fenced(), "{error}");
+        assert!(error.to_string().contains("instance run-2 "), "{error}");
+        stop.stop();
+        owner.join().expect("no panic").expect("nobody disturbs it");
+    });
+    let finished = rig.finish();
+    rig.verify(&events, &finished);
 }
 
 #[test]

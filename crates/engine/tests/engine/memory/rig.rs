@@ -1,7 +1,7 @@
 //! A pipeline on in-memory stand-ins that survives its own runs.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
 use std::time::Duration;
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -16,6 +16,7 @@ use floodmark_engine::sink::{
     CommitPermit, Committed, OutputRows, PreCommit, Progress, Sink, SinkError,
 };
 use floodmark_engine::storage::Store;
+use floodmark_engine::telemetry::Telemetry;
 use floodmark_engine::testing::{MemorySink, MemorySource, MemoryTable};
 use floodmark_engine::units::{Epoch, OutputId, Partition};
 use floodmark_pipeline::{OnLostPosition, Pipeline, Start};
@@ -87,6 +88,8 @@ pub(crate) struct Rig {
     pub(crate) store: Store,
     /// While it is set, the windows' sink stands still in `write`.
     pub(crate) stuck: Arc<AtomicBool>,
+    /// Where a run may be made to sleep on its way in.
+    pub(crate) door: Arc<Door>,
     /// What the newest run says of itself.
     pub(crate) board: StatusBoard,
     tokio: tokio::runtime::Runtime,
@@ -119,6 +122,7 @@ impl Rig {
             late: MemoryTable::new(),
             store: Store::in_memory(),
             stuck: Arc::default(),
+            door: Arc::default(),
             board: StatusBoard::new(),
             tokio,
             runs: AtomicI64::new(0),
@@ -144,6 +148,7 @@ impl Rig {
                 dead: self.dead.clone(),
                 late: self.late.clone(),
                 stuck: Arc::clone(&self.stuck),
+                door: Arc::clone(&self.door),
                 clock: Arc::clone(&clock),
             }),
             checkpoints: CheckpointStore::new(self.store.clone(), 3),
@@ -157,6 +162,19 @@ impl Rig {
             None => parts,
         };
         run(parts, options, stop, &self.board)
+    }
+
+    /// State files of the newest checkpoint.
+    pub(crate) fn newest_files(&self) -> Vec<String> {
+        let mut checkpoints = CheckpointStore::new(self.store.clone(), 3);
+        let newest = self.tokio.block_on(checkpoints.newest()).expect("reads");
+        newest.map_or(Vec::new(), |newest| newest.files.into_keys().collect())
+    }
+
+    /// Whether a state file is there.
+    pub(crate) fn has_file(&self, name: &str) -> bool {
+        let got = self.tokio.block_on(self.store.get(name));
+        got.expect("reads").is_some()
     }
 
     /// Writes a record to the topic.
@@ -214,7 +232,41 @@ struct Tables {
     dead: MemoryTable,
     late: MemoryTable,
     stuck: Arc<AtomicBool>,
+    door: Arc<Door>,
     clock: Arc<dyn Clock>,
+}
+
+/// Lets runs pass to their sinks. Once closed it holds up the first one that comes: that run has
+/// claimed the checkpoint and has not read its state.
+#[derive(Default)]
+pub(crate) struct Door(AtomicU8);
+
+impl Door {
+    const OPEN: u8 = 0;
+    const CLOSED: u8 = 1;
+    const WAITED_AT: u8 = 2;
+
+    pub(crate) fn close(&self) {
+        self.0.store(Self::CLOSED, Ordering::SeqCst);
+    }
+
+    pub(crate) fn open(&self) {
+        self.0.store(Self::OPEN, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_waited_at(&self) -> bool {
+        self.0.load(Ordering::SeqCst) == Self::WAITED_AT
+    }
+
+    fn pass(&self) {
+        let (from, to) = (Self::CLOSED, Self::WAITED_AT);
+        let order = Ordering::SeqCst;
+        if self.0.compare_exchange(from, to, order, order).is_ok() {
+            while self.is_waited_at() {
+                std::thread::park_timeout(Duration::from_millis(1));
+            }
+        }
+    }
 }
 
 impl SinkFactory for Tables {
@@ -223,6 +275,7 @@ impl SinkFactory for Tables {
             let every = Duration::from_millis(1);
             Box::new(table.sink_ahead(run.generation, every, Arc::clone(&self.clock)))
         };
+        self.door.pass();
         Ok(match slot {
             // Files of at least four rows: smaller ones are carried by checkpoints.
             SinkSlot::Output(OutputId(0)) => Box::new(MayStick {

@@ -107,12 +107,6 @@ impl Comparison<'_> {
             Metric::CommitDuration | Metric::AlertLatency | Metric::WindowLatency => {
                 self.durations(metric, name);
             }
-            Metric::StageCpu => {
-                let stages = ["fetch", "decode", "sql", "window", "sink"];
-                let series = stages.map(|stage| format!("{name}{{stage=\"{stage}\"}}"));
-                let all: f64 = series.iter().map(|series| self.value(series)).sum();
-                assert!(all > 0.0, "{series:?}");
-            }
             Metric::Checkpoints
             | Metric::CheckpointFailures
             | Metric::CheckpointDuration
@@ -120,11 +114,9 @@ impl Comparison<'_> {
             | Metric::CheckpointEpoch
             | Metric::CheckpointGeneration
             | Metric::CheckpointAge => self.checkpoints(metric, name),
-            Metric::Retries => {
-                self.is(&format!("{name}{{target=\"storage\"}}"), 0.0);
-                self.is(&format!("{name}{{target=\"kafka\"}}"), 0.0);
-            }
-            Metric::Ready
+            Metric::StageCpu
+            | Metric::Retries
+            | Metric::Ready
             | Metric::MemoryLimit
             | Metric::BuildInfo
             | Metric::ProcessCpu
@@ -247,6 +239,16 @@ impl Comparison<'_> {
 
     fn process(&self, metric: Metric, name: &str) {
         match metric {
+            Metric::StageCpu => {
+                let stages = ["fetch", "decode", "sql", "window", "sink"];
+                let series = stages.map(|stage| format!("{name}{{stage=\"{stage}\"}}"));
+                let all: f64 = series.iter().map(|series| self.value(series)).sum();
+                assert!(all > 0.0, "{series:?}");
+            }
+            Metric::Retries => {
+                self.is(&format!("{name}{{target=\"storage\"}}"), 0.0);
+                self.is(&format!("{name}{{target=\"kafka\"}}"), 0.0);
+            }
             // The run is over.
             Metric::Ready => self.is(name, 0.0),
             Metric::MemoryLimit => {
