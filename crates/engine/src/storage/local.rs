@@ -16,10 +16,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::error::{self, Cause, Trouble};
-use super::{Entry, Place, Replace};
-
-/// Ending of hidden files.
-const HIDDEN_ENDING: &str = ".staged";
+use super::{Entry, HIDDEN_ENDING, Replace};
 
 /// Small writes are gathered up to this many bytes.
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
@@ -151,26 +148,28 @@ impl LocalStore {
         .await
     }
 
-    pub(super) async fn clean(
+    /// Hidden files last written before `before` whose published names `wanted` accepts.
+    pub(super) async fn leftovers(
         &self,
         directory: &str,
         before: SystemTime,
-        doomed: impl Fn(&str) -> bool + Send + 'static,
-    ) -> Result<usize, Cause> {
+        wanted: impl Fn(&str) -> bool + Send + 'static,
+    ) -> Result<Vec<Entry>, Cause> {
         self.run(directory, move |store, directory| {
-            let mut removed = 0;
+            let mut found = Vec::new();
             store.walk(directory, &mut |name, metadata| {
-                let leftover = published_name(&name).is_some_and(|name| doomed(&name));
-                if leftover && metadata.modified()? < before {
-                    match fs::remove_file(store.root.join(&name)) {
-                        Ok(()) => removed += 1,
-                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                        Err(error) => return Err(error),
-                    }
+                let leftover = published_name(&name).is_some_and(|name| wanted(&name));
+                let modified = metadata.modified()?;
+                if leftover && modified < before {
+                    found.push(Entry {
+                        name,
+                        size: metadata.len(),
+                        modified,
+                    });
                 }
                 Ok(())
             })?;
-            Ok(removed)
+            Ok(found)
         })
         .await
     }
@@ -298,7 +297,8 @@ impl LocalWriter {
         self.buffer.len()
     }
 
-    pub(super) async fn finish(mut self) -> Result<Place, Cause> {
+    /// Makes the bytes durable; the hidden file's name.
+    pub(super) async fn finish(mut self) -> Result<String, Cause> {
         let buffer = std::mem::take(&mut self.buffer);
         let path = self.store.root.join(&self.hidden);
         self.with_file(move |file| {
@@ -308,9 +308,7 @@ impl LocalWriter {
         })
         .await?;
         self.finished = true;
-        Ok(Place::File {
-            hidden: self.hidden.clone(),
-        })
+        Ok(self.hidden.clone())
     }
 
     async fn with_file<F>(&mut self, work: F) -> Result<(), Cause>

@@ -9,19 +9,21 @@
 //!              write*  finish       └──────────────────────> discard      gone, never seen
 //! ```
 //!
-//! A [`Staged`] object is durable but no plain reader of the directory can see it: in a bucket it
-//! is a multipart upload that is not completed yet, on a disk a hidden file beside its final name.
-//! [`Store::publish`] is idempotent, so that a crash between it and the next step is repaired by
-//! calling it again, and it never replaces other bytes.
+//! A [`Staged`] object is durable but no plain reader of the directory can see it. On a disk it is a
+//! hidden file beside its final name, in a bucket a hidden object outside the directory: that of
+//! `s3://b/lake/curated/day=1/a.parquet` is `s3://b/lake/_staged/curated/day=1/a.parquet.staged`.
+//! [`Store::publish`] links or copies it to its name and removes it; it is idempotent, so that a
+//! crash between it and the next step is repaired by calling it again, and it never replaces other
+//! bytes.
 //!
 //! Names are relative paths with `/` between their segments. [`Store::list`] and
-//! [`Store::clean_leftovers`] take directories, not arbitrary prefixes of names.
+//! [`Store::leftovers`] take directories, not arbitrary prefixes of names.
 //!
-//! Uploads that no manifest mentions (an instance died before its checkpoint) cannot be listed
-//! through the S3 client; a bucket wants a lifecycle rule that aborts incomplete multipart uploads
-//! after some days. They cost space and are never visible. Hidden files of dead instances are
-//! removed by [`Store::clean_leftovers`]. Patterns like `**/*.parquet` do not match them; Polars refuses
-//! to scan a bare directory that holds any, and wants such a pattern.
+//! An instance that dies before its checkpoint leaves hidden files and objects that no manifest
+//! mentions. They cost space, are never visible, and are removed by [`Store::clean_leftovers`]. The
+//! unfinished multipart uploads that it may leave as well cannot be listed through the S3 client; a
+//! bucket wants a lifecycle rule that aborts them. Patterns like `**/*.parquet` do not match what is
+//! hidden; Polars refuses to scan a bare local directory that holds any, and wants such a pattern.
 
 use std::fmt;
 use std::sync::Arc;
@@ -34,8 +36,10 @@ use serde::{Deserialize, Serialize};
 mod error;
 mod local;
 mod object;
+mod publish;
 mod s3;
 mod stage;
+mod upload;
 
 #[cfg(test)]
 mod conformance;
@@ -63,10 +67,8 @@ const PUT_NEW_BACKOFF: Duration = Duration::from_millis(100);
 /// Bytes at an object's end that tell it from another of the same name and size.
 const TAIL_BYTES: usize = 4096;
 
-/// How often a bucket is looked at for an object that a dead instance's request may be about to
-/// make, and the pause before each look.
-const SETTLE_LOOKS: usize = 10;
-const SETTLE_PAUSE: Duration = Duration::from_millis(200);
+/// Ending of hidden names: no pattern for Parquet files matches it.
+const HIDDEN_ENDING: &str = ".staged";
 
 /// A place for objects. Cheap to clone.
 #[derive(Clone)]
@@ -130,18 +132,14 @@ pub struct Staged {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Place {
-    /// A multipart upload.
-    Upload {
-        /// The server's id of the upload.
-        id: String,
-        /// The parts' entity tags, in order.
-        parts: Vec<String>,
-    },
-    /// A hidden file.
+    /// A hidden file or object.
     File {
         /// Its name, relative to the store.
         hidden: String,
     },
+    /// A multipart upload that is not completed: what earlier builds staged in a bucket. Only its
+    /// being published already can be told.
+    Upload {},
 }
 
 impl Store {
@@ -164,10 +162,13 @@ impl Store {
                 probed
                     .unwrap_or_else(|_| Err(config.no_answer()))
                     .map_err(|trouble| trouble.during(&attempted))?;
-                let client = config
-                    .client(s3::Patience::Running)
-                    .map_err(|trouble| trouble.during(&attempted))?;
-                Backend::Object(object::ObjectBackend::new(client, prefix))
+                let client = |patience| {
+                    let client = config.client(patience);
+                    client.map_err(|trouble| trouble.during(&attempted))
+                };
+                let running = client(s3::Patience::Running)?;
+                let copying = client(s3::Patience::Copying)?;
+                Backend::Object(object::ObjectBackend::new(running, copying, prefix))
             }
         };
         Ok(Self::new(location.to_string(), backend))
@@ -176,9 +177,10 @@ impl Store {
     /// An empty store in memory; clones share it.
     pub fn in_memory() -> Self {
         let client = Arc::new(object_store::memory::InMemory::new());
+        let copying = Arc::clone(&client);
         Self::new(
             "memory:".to_owned(),
-            Backend::Object(object::ObjectBackend::new(client, "")),
+            Backend::Object(object::ObjectBackend::new(client, copying, "")),
         )
     }
 
@@ -302,12 +304,27 @@ impl Store {
         })
     }
 
-    /// Begins an object that stays invisible until it is published. Where nothing can be written
-    /// that shows at the first write.
+    /// Proves that what is staged here can be published and removed again, before any event is read.
+    /// `token` makes the names of the hidden objects that are written, and removed, unique.
+    pub async fn require_staging(&self, token: &str) -> Result<(), StorageError> {
+        match &self.inner.backend {
+            // Opening it has proved that.
+            Backend::Local(_) => Ok(()),
+            Backend::Object(object) => object
+                .probe_staging(token)
+                .await
+                .map_err(|cause| cause.during(format!("staging for {}", self.inner.location))),
+        }
+    }
+
+    /// Begins an object that stays invisible until it is published. A name is staged once. Where
+    /// nothing can be written that shows at a write or at the end.
     pub async fn stage(&self, name: &str) -> Result<StageWriter, StorageError> {
         let writer = match &self.inner.backend {
             Backend::Local(local) => local.stage(name).await.map(Writer::Local),
-            Backend::Object(object) => object.stage(name).await.map(Writer::Object),
+            Backend::Object(object) => object
+                .stage(name)
+                .map(|writer| Writer::Object(Box::new(writer))),
         }
         .map_err(|cause| cause.during(self.attempted("staging", name)))?;
         Ok(StageWriter {
@@ -319,134 +336,53 @@ impl Store {
         })
     }
 
-    /// Makes staged bytes visible under their name, whole. Idempotent; never replaces other bytes.
-    pub async fn publish(&self, staged: &Staged) -> Result<Published, StorageError> {
-        let attempted = || self.attempted("publishing", &staged.name);
-        let published = match (&self.inner.backend, &staged.place) {
-            (Backend::Local(local), Place::File { hidden }) => {
-                local.publish(&staged.name, hidden).await
-            }
-            (Backend::Object(object), Place::Upload { id, parts }) => {
-                // Completing an upload replaces what is there, so look first.
-                match self.matches(staged).await? {
-                    Found::Same => return Ok(Published::Before),
-                    Found::Other(size) => return Err(other_bytes(attempted(), staged, size)),
-                    Found::Nothing => object.publish(&staged.name, id, parts).await,
-                }
-            }
-            _ => return Err(self.foreign(staged)),
-        };
-        match published {
-            Ok(()) => Ok(Published::Now),
-            // The staged bytes are gone or the name is taken: by us, or there is a loss to report.
-            Err(cause @ (Cause::NotFound | Cause::Exists)) => match self.settled(staged).await? {
-                Found::Same => {
-                    if cause == Cause::Exists {
-                        self.discard(staged).await?;
-                    }
-                    Ok(Published::Before)
-                }
-                Found::Other(size) => Err(other_bytes(attempted(), staged, size)),
-                Found::Nothing => Err(StorageError::Lost {
-                    attempted: attempted(),
-                    reason: format!(
-                        "the checkpoint says that {} bytes are staged, but neither they nor the \
-                         published file are there; data of this commit is missing",
-                        staged.size
-                    ),
-                }),
-            },
-            Err(cause) => Err(cause.during(attempted())),
+    /// Hidden files and objects under a directory that were last written before `before` and whose
+    /// published names `wanted` accepts. Their own names are what [`delete`](Self::delete) takes.
+    pub async fn leftovers(
+        &self,
+        directory: &str,
+        before: SystemTime,
+        wanted: impl Fn(&str) -> bool + Send + 'static,
+    ) -> Result<Vec<Entry>, StorageError> {
+        let mut found = match &self.inner.backend {
+            Backend::Local(local) => local.leftovers(directory, before, wanted).await,
+            Backend::Object(object) => object.leftovers(directory, before, wanted).await,
         }
+        .map_err(|cause| cause.during(self.attempted("listing", directory)))?;
+        found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(found)
     }
 
-    /// Removes staged bytes; absence is fine. Published bytes stay.
-    pub async fn discard(&self, staged: &Staged) -> Result<(), StorageError> {
-        let discarded = match (&self.inner.backend, &staged.place) {
-            (Backend::Local(local), Place::File { hidden }) => local.delete(hidden).await,
-            (Backend::Object(object), Place::Upload { id, .. }) => {
-                object.abort(&staged.name, id).await
-            }
-            _ => return Err(self.foreign(staged)),
-        };
-        match discarded {
-            Ok(()) | Err(Cause::NotFound) => Ok(()),
-            Err(cause) => Err(cause.during(self.attempted("discarding", &staged.name))),
-        }
-    }
-
-    /// Removes hidden files under a directory that were last written before `before` and whose
-    /// published names `doomed` accepts. Returns how many. In a bucket there is nothing that could
-    /// be listed; see the module.
+    /// Removes hidden files and objects under a directory that were last written before `before` and
+    /// whose published names `doomed` accepts. Returns how many.
     pub async fn clean_leftovers(
         &self,
         directory: &str,
         before: SystemTime,
         doomed: impl Fn(&str) -> bool + Send + 'static,
     ) -> Result<usize, StorageError> {
+        let mut removed = 0;
+        for leftover in self.leftovers(directory, before, doomed).await? {
+            self.delete(&leftover.name).await?;
+            removed += 1;
+        }
+        Ok(removed)
+    }
+
+    /// Where an object is, as people write it; also a hidden one.
+    pub fn url(&self, name: &str) -> String {
+        let location = self.inner.location.trim_end_matches('/');
         match &self.inner.backend {
-            Backend::Local(local) => local
-                .clean(directory, before, doomed)
-                .await
-                .map_err(|cause| cause.during(self.attempted("cleaning", directory))),
-            Backend::Object(_) => Ok(0),
-        }
-    }
-
-    /// The same when something may still be under way: a request of an instance that has died can
-    /// outlive it for a moment.
-    async fn settled(&self, staged: &Staged) -> Result<Found, StorageError> {
-        let looks = match &self.inner.backend {
-            Backend::Local(_) => 0,
-            Backend::Object(_) => SETTLE_LOOKS,
-        };
-        for _ in 0..looks {
-            match self.matches(staged).await? {
-                Found::Nothing => tokio::time::sleep(SETTLE_PAUSE).await,
-                found => return Ok(found),
+            _ if name.is_empty() => self.inner.location.clone(),
+            Backend::Object(_) if object::published_name(name).is_some() => {
+                object::hidden_url(location, name)
             }
-        }
-        self.matches(staged).await
-    }
-
-    /// Compares the visible object with what was staged.
-    async fn matches(&self, staged: &Staged) -> Result<Found, StorageError> {
-        let wanted = TAIL_BYTES.min(staged.size as usize);
-        let found = match &self.inner.backend {
-            Backend::Local(local) => local.tail(&staged.name, wanted).await,
-            Backend::Object(object) => object.tail(&staged.name, wanted).await,
-        };
-        match found {
-            Ok((size, tail))
-                if size == staged.size && crc32fast::hash(&tail) == staged.tail_crc =>
-            {
-                Ok(Found::Same)
-            }
-            Ok((size, _)) => Ok(Found::Other(size)),
-            Err(Cause::NotFound) => Ok(Found::Nothing),
-            Err(cause) => Err(cause.during(self.attempted("reading", &staged.name))),
+            _ => format!("{location}/{name}"),
         }
     }
 
     fn attempted(&self, verb: &str, name: &str) -> String {
-        if name.is_empty() {
-            format!("{verb} {}", self.inner.location)
-        } else {
-            format!(
-                "{verb} {}/{name}",
-                self.inner.location.trim_end_matches('/')
-            )
-        }
-    }
-
-    fn foreign(&self, staged: &Staged) -> StorageError {
-        StorageError::Misconfigured {
-            attempted: self.attempted("publishing", &staged.name),
-            reason: "it was staged in another kind of storage".to_owned(),
-            hint: "Start once more with the path that the checkpoint was made with, so that its \
-                   work is finished there; then change the path"
-                .to_owned(),
-        }
+        format!("{verb} {}", self.url(name))
     }
 }
 
@@ -461,23 +397,6 @@ impl fmt::Debug for Store {
 enum Replace {
     Always,
     Never,
-}
-
-enum Found {
-    Nothing,
-    Same,
-    Other(u64),
-}
-
-fn other_bytes(attempted: String, staged: &Staged, size: u64) -> StorageError {
-    StorageError::Lost {
-        attempted,
-        reason: format!(
-            "another file of that name with {size} bytes is there, where {} bytes are to be \
-             published; it is left as it is and data of this commit is missing",
-            staged.size
-        ),
-    }
 }
 
 /// Runs file I/O where it may block.

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use super::error::StorageError;
-use super::{Staged, TAIL_BYTES, local, object};
+use super::{Place, Staged, TAIL_BYTES, local, upload};
 
 /// Writes a staged object. Dropped before [`finish`](Self::finish) it leaves nothing behind, as
 /// far as that can be had without waiting.
@@ -20,7 +20,7 @@ pub struct StageWriter {
 
 pub(super) enum Writer {
     Local(local::LocalWriter),
-    Object(object::UploadWriter),
+    Object(Box<upload::UploadWriter>),
 }
 
 impl StageWriter {
@@ -50,7 +50,7 @@ impl StageWriter {
 
     /// Makes everything written durable.
     pub async fn finish(self) -> Result<Staged, StorageError> {
-        let place = match self.writer {
+        let hidden = match self.writer {
             Writer::Local(writer) => writer.finish().await,
             Writer::Object(writer) => writer.finish().await,
         }
@@ -59,7 +59,7 @@ impl StageWriter {
             name: self.name,
             size: self.size,
             tail_crc: crc32fast::hash(&self.tail.bytes),
-            place,
+            place: Place::File { hidden },
         })
     }
 }

@@ -52,7 +52,7 @@ use uploads::StagedFile;
 /// Files published at a time.
 const PUBLISHED_AT_ONCE: usize = 16;
 
-/// Hidden files this old belong to no living instance.
+/// Hidden files and objects this old belong to no living instance.
 const LEFTOVER_AGE: Duration = Duration::from_hours(24);
 
 /// What a sink is told when it opens.
@@ -122,6 +122,7 @@ impl ParquetSink {
         runtime: Handle,
     ) -> Result<Self, SinkError> {
         let store = runtime.block_on(Store::open(&options.sink.location, storage))?;
+        runtime.block_on(store.require_staging(options.instance))?;
         Self::new(options, store, runtime)
     }
 
