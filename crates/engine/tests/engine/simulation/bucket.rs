@@ -330,13 +330,7 @@ impl MultipartStore for Client {
         unreachable!("{SMALL}")
     }
 
-    async fn put_part(
-        &self,
-        _: &Path,
-        _: &MultipartId,
-        _: usize,
-        _: PutPayload,
-    ) -> Result<PartId> {
+    async fn put_part(&self, _: &Path, _: &MultipartId, _: usize, _: PutPayload) -> Result<PartId> {
         unreachable!("{SMALL}")
     }
 
