@@ -22,6 +22,10 @@ pub struct Frozen {
     known: BTreeMap<String, StateFile>,
 }
 
+/// A chunk of an open window: its state, the rows that went into it, and where to note where it was
+/// stored.
+pub type OpenChunk<'a> = (&'a RecordBatch, u64, &'a mut Option<ChunkRef>);
+
 impl Frozen {
     /// Begins with a manifest that says where the sources stand; `known` are the files of the
     /// checkpoint before.
@@ -40,12 +44,7 @@ impl Frozen {
         output: &str,
         fingerprint: &str,
         closed: BTreeSet<EventMicros>,
-        windows: impl Iterator<
-            Item = (
-                EventMicros,
-                Vec<(&'a RecordBatch, &'a mut Option<ChunkRef>)>,
-            ),
-        >,
+        windows: impl Iterator<Item = (EventMicros, Vec<OpenChunk<'a>>)>,
     ) {
         let file = state_name(
             self.manifest.epoch,
@@ -59,12 +58,13 @@ impl Frozen {
             closed,
         };
         for (start, chunks) in windows {
-            let refs = chunks.into_iter().map(|(batch, stored)| {
+            let refs = chunks.into_iter().map(|(batch, rows, stored)| {
                 let stored = stored.get_or_insert_with(|| {
                     batches.push(batch.clone());
                     ChunkRef {
                         file: file.clone(),
                         batch: batches.len() - 1,
+                        rows,
                     }
                 });
                 stored.clone()

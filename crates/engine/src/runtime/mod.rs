@@ -44,7 +44,7 @@ mod threads;
 mod worker;
 
 #[doc(hidden)]
-pub use barrier::Frozen;
+pub use barrier::{Frozen, OpenChunk};
 pub use coordinator::{Finished, run};
 pub use error::EngineError;
 #[doc(hidden)]
@@ -53,10 +53,10 @@ pub use fenced::blame;
 pub use message::SinkId;
 #[doc(hidden)]
 pub use round::{Next, Round, Unasked};
-pub(crate) use start::{DEAD_LETTER, LATE};
-pub use start::{Parts, SinkContext, SinkFactory, SinkSlot};
+pub use start::{DEAD_LETTER, LATE, Parts, SinkContext, SinkFactory, SinkSlot};
 pub use status::{
-    CheckpointStatus, OutputStatus, PartitionStatus, Phase, SourceStatus, Status, StatusBoard,
+    CheckpointStatus, HeldBack, HeldBackReason, MOST_WINDOWS, OpenWindow, OutputStatus,
+    PartitionStatus, Phase, SourceStatus, Status, StatusBoard,
 };
 
 use std::sync::Arc;

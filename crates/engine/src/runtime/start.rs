@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::ledger::{Ledger, OutputLedger};
 use crate::sink::{Committed, PreCommit, Sink, SinkError};
 use crate::source::Connector;
+use crate::telemetry::Telemetry;
 use crate::units::{Generation, Offset, OutputId, Partition, SourceId};
 use crate::window::OpenWindows;
 use floodmark_sql::{OutputKind, Plan};
@@ -70,6 +71,8 @@ pub struct Parts {
     pub tokio: tokio::runtime::Handle,
     /// A name for this instance, unique among all that ever ran.
     pub instance: String,
+    /// What the run says of itself.
+    pub telemetry: Telemetry,
 }
 
 /// A source as recovery left it.
@@ -102,9 +105,9 @@ pub(super) struct Started {
 }
 
 /// Name of the dead letters' sink in checkpoints; no output can be called that.
-pub(crate) const DEAD_LETTER: &str = "-dead-letter";
+pub const DEAD_LETTER: &str = "-dead-letter";
 /// Name of the late rows' sink in checkpoints.
-pub(crate) const LATE: &str = "-late";
+pub const LATE: &str = "-late";
 
 /// All sinks of a pipeline in order, with their names in checkpoints.
 pub(super) fn slots(pipeline: &Pipeline) -> Vec<(SinkSlot, String)> {
@@ -146,6 +149,11 @@ pub(super) fn start(mut parts: Parts, until_caught_up: bool) -> Result<Started, 
     let (sources, claimed) = take_over(&mut parts, until_caught_up)?;
     let mut sinks = Vec::new();
     for (slot, name) in slots(&parts.pipeline) {
+        parts.telemetry.wait_for(match slot {
+            SinkSlot::Output(_) => format!("opening output '{name}'"),
+            SinkSlot::DeadLetter => "opening the dead letters' sink".to_owned(),
+            SinkSlot::Late => "opening the late rows' sink".to_owned(),
+        });
         require_ownership(&mut parts, &claimed)?;
         let opened = open_sink(&mut parts, slot, name, &claimed);
         sinks.push(opened.map_err(|error| parts.blame(error))?);
@@ -166,6 +174,8 @@ fn take_over(
     until_caught_up: bool,
 ) -> Result<(Vec<StartedSource>, Claimed), EngineError> {
     let expected = expected(parts);
+    let telemetry = &parts.telemetry;
+    telemetry.wait_for("reading the newest checkpoint");
     let site = Site {
         pipeline: &parts.pipeline,
         plan: &parts.plan,
@@ -174,6 +184,9 @@ fn take_over(
         instance: &parts.instance,
     };
     let sources = |found: Option<&Manifest>| {
+        if let Some(found) = found {
+            telemetry.wait_for(format!("recovering from checkpoint {}", found.epoch));
+        }
         let mut started = Vec::new();
         for index in 0..site.connectors.len() {
             let id = SourceId(index);
@@ -442,7 +455,8 @@ fn open_windows(
                         chunk.file, chunk.batch
                     )),
                 })?;
-                open.restore(*start, batch, chunk.clone()).map_err(failed)?;
+                open.restore(*start, batch, chunk.rows, chunk.clone())
+                    .map_err(failed)?;
             }
         }
         all.insert(OutputId(index), open);

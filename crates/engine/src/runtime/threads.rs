@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use floodmark_pipeline::Pipeline;
+use floodmark_pipeline::{Pipeline, Sink};
 
 use super::StopSignal;
 use super::error::EngineError;
@@ -18,12 +18,15 @@ use super::message::{
     Command, Message, SharedView, SinkId, SinkQueue, SinkRun, WorkerId, WorkerRun, WorkerView,
 };
 use super::sinks::SINK_QUEUE;
-use super::start::{DEAD_LETTER, LATE, Started, StartedSource};
+use super::start::{DEAD_LETTER, LATE, Started, StartedSink, StartedSource};
 use super::worker::Worker;
 use crate::checkpoint::{CheckpointStore, ChunkRef, Manifest};
 use crate::clock::Clock;
 use crate::decode::JsonDecoder;
 use crate::sink::Committed;
+use crate::telemetry::{
+    LatencyOf, OutputMeter, Shows, SinkWatch, StageMeter, StageTimes, Telemetry,
+};
 use crate::units::{Offset, OutputId, Partition};
 use crate::window::{OpenWindows, WindowOperator};
 use floodmark_sql::{OutputKind, Plan};
@@ -53,12 +56,22 @@ pub(super) struct Running {
     pub(super) to_coordinator: SyncSender<Message>,
 }
 
+/// What all threads of a run share.
+struct All<'a> {
+    pipeline: &'a Pipeline,
+    plan: &'a Plan,
+    clock: &'a Arc<dyn Clock>,
+    telemetry: &'a Telemetry,
+    to_coordinator: &'a SyncSender<Message>,
+}
+
 /// Starts sink threads, workers and monitors.
 pub(super) fn start(
     pipeline: &Pipeline,
     plan: &Plan,
     started: Started,
     clock: &Arc<dyn Clock>,
+    telemetry: &Telemetry,
 ) -> Result<(Threads, Running), EngineError> {
     let Started {
         sources,
@@ -76,26 +89,16 @@ pub(super) fn start(
         monitors: StopSignal::new(),
     };
 
+    let all = All {
+        pipeline,
+        plan,
+        clock,
+        telemetry,
+        to_coordinator: &to_coordinator,
+    };
     let mut sink_runs = Vec::new();
     for (index, started) in sinks.into_iter().enumerate() {
-        let (queue, commands) = sync_channel(SINK_QUEUE);
-        let counter = Arc::new(Mutex::new(Committed::default()));
-        let (name, to, count) = (
-            started.name.clone(),
-            to_coordinator.clone(),
-            Arc::clone(&counter),
-        );
-        let sink = started.sink;
-        threads.spawn(&format!("sink-{name}"), to_coordinator.clone(), move || {
-            super::sinks::drive(SinkId(index), &name, sink, &commands, &to, &count);
-        })?;
-        sink_runs.push(SinkRun {
-            name: started.name,
-            queue,
-            unsent: VecDeque::new(),
-            before: started.committed,
-            count: counter,
-        });
+        sink_runs.push(threads.start_sink(&all, SinkId(index), started)?);
     }
 
     let mut workers = Vec::new();
@@ -112,6 +115,7 @@ pub(super) fn start(
             lanes: lanes.iter().map(|(id, lane)| (*id, lane.view())).collect(),
             polled_at: clock.monotonic(),
             state_bytes: 0,
+            stages: StageTimes::default(),
         };
         let view: SharedView = Arc::new(Mutex::new(view));
         let worker = Worker {
@@ -121,6 +125,7 @@ pub(super) fn start(
             inbox: to_coordinator.clone(),
             view: Arc::clone(&view),
             clock: Arc::clone(clock),
+            meter: StageMeter::new(),
         };
         threads.spawn(
             &format!("worker-{index}"),
@@ -152,6 +157,21 @@ pub(super) fn start(
         to_coordinator,
     };
     Ok((threads, running))
+}
+
+/// What is looked at of a sink. Only rows that go ahead of checkpoints are measured one by one:
+/// where they wait for a checkpoint, that says how long.
+fn observed(pipeline: &Pipeline, plan: &Plan, id: SinkId, name: &str) -> (Shows, LatencyOf) {
+    let output = pipeline.outputs.get(id.0).zip(plan.outputs.get(id.0));
+    match (name, output) {
+        (DEAD_LETTER, _) => (Shows::DeadLetters, LatencyOf::Nothing),
+        (LATE, _) | (_, None) => (Shows::Late, LatencyOf::Nothing),
+        (_, Some((output, plan))) => match (&plan.kind, &output.sink) {
+            (OutputKind::Windowed(_), _) => (Shows::Windows, LatencyOf::Windows),
+            (OutputKind::Stateless, Sink::Kafka(_)) => (Shows::Alerts, LatencyOf::Alerts),
+            (OutputKind::Stateless, _) => (Shows::Alerts, LatencyOf::Nothing),
+        },
+    }
 }
 
 fn worker_count(pipeline: &Pipeline, sources: &[StartedSource]) -> usize {
@@ -245,6 +265,37 @@ fn lane(
 }
 
 impl Threads {
+    fn start_sink(
+        &mut self,
+        all: &All<'_>,
+        id: SinkId,
+        started: StartedSink,
+    ) -> Result<SinkRun, EngineError> {
+        let StartedSink {
+            name,
+            sink,
+            committed: before,
+        } = started;
+        let (queue, commands) = sync_channel(SINK_QUEUE);
+        let (shows, latency_of) = observed(all.pipeline, all.plan, id, &name);
+        let meter = Arc::new(OutputMeter::new(latency_of, SINK_QUEUE));
+        all.telemetry.add_output(&name, &meter);
+        let queue = SinkQueue::new(queue, Arc::clone(&meter));
+        let samples = all.telemetry.samples().clone();
+        let watch = SinkWatch::new(&name, shows, meter, samples, Arc::clone(all.clock));
+        let count = Arc::new(Mutex::new(Committed::default()));
+        let (of, to, counter) = (name.clone(), all.to_coordinator.clone(), Arc::clone(&count));
+        let body = move || super::sinks::drive(id, &of, sink, &commands, &to, &counter, watch);
+        self.spawn(&format!("sink-{name}"), all.to_coordinator.clone(), body)?;
+        Ok(SinkRun {
+            name,
+            queue,
+            unsent: VecDeque::new(),
+            before,
+            count,
+        })
+    }
+
     /// Starts a thread whose panic is an error of the run.
     fn spawn(
         &mut self,

@@ -194,6 +194,7 @@ impl Coordinator {
             run.last_took = Some(now.saturating_sub(barrier.started));
             tracing::debug!(epoch = barrier.epoch.0, took = ?run.last_took, "checkpoint");
         }
+        self.note_checkpoint(&manifest);
         self.show_positions(&manifest);
         if !last {
             self.checkpoint.current = None;

@@ -32,6 +32,8 @@ use std::time::Duration;
 use datafusion_physical_expr::PhysicalExpr;
 use floodmark_pipeline::KafkaCluster;
 
+use crate::telemetry::Retries;
+
 pub use ahead::{Burial, CursorSource, KafkaAheadSink};
 pub use epoch::KafkaEpochSink;
 #[doc(hidden)]
@@ -55,6 +57,8 @@ pub struct SinkTarget {
     pub topic: String,
     /// Shortest time between two transactions (ahead of the checkpoint only).
     pub commit_interval: Duration,
+    /// Counts what has to be done again.
+    pub retries: Retries,
 }
 
 impl SinkTarget {

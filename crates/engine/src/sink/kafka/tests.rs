@@ -15,6 +15,7 @@ use super::records::Records;
 use super::{KafkaEpochSink, RecordShape, SinkTarget};
 use crate::servers::{Seen, cluster, read_committed, topic};
 use crate::sink::{CommitPermit, OutputRows, PreCommit, Sink, SinkError};
+use crate::telemetry::Retries;
 use crate::units::Epoch;
 
 fn target(stem: &str) -> SinkTarget {
@@ -27,6 +28,7 @@ fn target(stem: &str) -> SinkTarget {
         cluster,
         topic,
         commit_interval: Duration::from_millis(50),
+        retries: Retries::default(),
     }
 }
 
@@ -159,6 +161,7 @@ fn a_coordinator_that_cannot_be_reached_ends_the_run_and_does_not_hang_it() {
         },
         topic: "alerts".to_owned(),
         commit_interval: Duration::from_millis(50),
+        retries: Retries::default(),
     };
     let id = MockCoordinator::Transaction(target.transactional_id());
     brokers.coordinator(id, TRANSACTIONS).expect("set");

@@ -16,6 +16,7 @@ use floodmark_engine::sink::{
     CommitPermit, Committed, OutputRows, PreCommit, Progress, Sink, SinkError,
 };
 use floodmark_engine::storage::Store;
+use floodmark_engine::telemetry::Telemetry;
 use floodmark_engine::testing::{MemorySink, MemorySource, MemoryTable};
 use floodmark_engine::units::{Epoch, OutputId, Partition};
 use floodmark_pipeline::{OnLostPosition, Pipeline, Start};
@@ -154,6 +155,7 @@ impl Rig {
             clock,
             tokio: self.tokio.handle().clone(),
             instance: format!("run-{}", self.runs.fetch_add(1, Ordering::Relaxed)),
+            telemetry: Telemetry::new(0),
         };
         let parts = match death {
             Some(death) => mortal::until(death, parts),

@@ -376,7 +376,7 @@ impl Instance {
         let windows = self.windows.iter_mut().map(|(window, chunks)| {
             let chunks = chunks
                 .iter_mut()
-                .map(|chunk| (&chunk.batch, &mut chunk.stored));
+                .map(|chunk| (&chunk.batch, 0, &mut chunk.stored));
             (EventMicros(*window as i64), chunks.collect())
         });
         frozen.windows(CURATED, "query", BTreeSet::new(), windows);

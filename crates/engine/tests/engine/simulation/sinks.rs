@@ -297,6 +297,7 @@ fn target(output: &str, claimed: &Claimed) -> SinkTarget {
         },
         topic: output.to_owned(),
         commit_interval: Duration::ZERO,
+        retries: floodmark_engine::telemetry::Retries::default(),
     }
 }
 
