@@ -11,6 +11,7 @@ mod exit;
 mod generate;
 mod load;
 mod log;
+mod probe;
 mod run;
 mod topics;
 
@@ -38,6 +39,7 @@ enum Command {
     Demo(demo::Args),
     Check(check::Args),
     Run(run::Args),
+    Probe(probe::Args),
     Generate(generate::Args),
     #[command(subcommand)]
     Topics(topics::Topics),
@@ -52,6 +54,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Probe(args) => probe::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Topics(command) => topics::run(&command),
         Command::Broker(args) => broker::run(&args),

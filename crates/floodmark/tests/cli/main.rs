@@ -5,6 +5,7 @@ mod broker;
 mod check;
 mod demo;
 mod generate;
+mod probe;
 mod process;
 
 use std::path::Path;
