@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -40,7 +41,7 @@ class Stack:
     """A stack with a directory of its own."""
 
     def __init__(self, directory):
-        self.directory, self.variables = directory, {}
+        self.directory, self.variables, self.started = directory, {}, None
 
     def services(self, *args, env=None):
         command = [sys.executable, str(ROOT / "scripts/services"), "stack", *args, "--dir", str(self.directory)]
@@ -48,6 +49,7 @@ class Stack:
 
     def up(self):
         """Four times the events that the file sends by default: panels of rare things must have data soon."""
+        self.started = time.time()
         for line in self.services("up", "--free-ports", env=os.environ | {"EVENTS_PER_SECOND": "200"}).splitlines():
             name, _, value = line.removeprefix("export ").partition("=")
             self.variables[name] = shlex.split(value)[0]

@@ -14,8 +14,6 @@ from service_lib.cache import CACHE, install_into, run
 from service_lib.servers import KAFKA_VERSION, SEAWEEDFS_PACKAGE
 
 COMPOSE_GO = "github.com/compose-spec/compose-go/v2/cmd@v2.16.2"
-# The environment of the checks: none of the file's variables is set.
-BARE = {name: value for name, value in os.environ.items() if name not in compose.names_and_defaults()}
 
 
 @pytest.fixture(scope="session")
@@ -31,9 +29,10 @@ def compose_go():
         lambda scratch: run([go, "install", COMPOSE_GO], "building compose-go", env=os.environ | {"GOBIN": str(scratch)}),
     )
 
-    def read(file=compose.FILE, **variables):
+    def read(file=compose.FILE):
+        """It knows no variables, so that every default is taken."""
         command = [str(folder / "cmd"), "--format", "json", str(file)]
-        return subprocess.run(command, capture_output=True, text=True, env=BARE | variables, cwd=compose.FOLDER)
+        return subprocess.run(command, capture_output=True, text=True)
 
     return read
 
@@ -56,10 +55,9 @@ def test_a_mistake_in_the_file_would_be_seen(compose_go, tmp_path):
     assert "healthchek" in done.stderr + done.stdout
 
 
-@pytest.mark.parametrize("variables", [{}, {"KAFKA_PORT": "19092", "S3_SECRET_KEY": "other", "EVENTS_PER_SECOND": "7"}])
-def test_what_runs_without_docker_is_what_compose_reads(compose_go, variables):
-    whole = json.loads(compose_go(**variables).stdout)["services"]
-    ours = compose.services(variables)
+def test_what_runs_without_docker_is_what_compose_reads(compose_go, services):
+    whole = json.loads(compose_go().stdout)["services"]
+    ours = services
     assert ours.keys() == whole.keys()
     for name, service in ours.items():
         theirs = whole[name]
@@ -70,6 +68,16 @@ def test_what_runs_without_docker_is_what_compose_reads(compose_go, variables):
         assert service.healthcheck == theirs.get("healthcheck", {}).get("test", ["CMD"])[1:]
         assert service.ports == {port["target"]: int(port["published"]) for port in theirs.get("ports", [])}
         assert service.volumes.keys() == {volume["target"] for volume in theirs.get("volumes", [])}
+
+
+def test_a_variable_wins_over_its_default_wherever_it_stands():
+    services = compose.services({"KAFKA_PORT": "19092", "S3_SECRET_KEY": "other", "EVENTS_PER_SECOND": ""})
+    assert services["kafka"].ports == {9092: 19092}
+    assert services["kafka"].environment["KAFKA_ADVERTISED_LISTENERS"].endswith("HOST://localhost:19092")
+    assert services["s3"].environment["AWS_SECRET_ACCESS_KEY"] == "other"
+    assert services["floodmark"].environment["AWS_SECRET_ACCESS_KEY"] == "other"
+    # As in compose, `:-` means its default also for a variable that is empty.
+    assert "--rate=50" in services["generator"].command
 
 
 def test_every_port_is_published_on_loopback_only():
