@@ -22,7 +22,7 @@ class Floodmark:
         path = Path(os.environ.get("FLOODMARK_BIN") or ROOT / "target/debug/floodmark")
         if not path.exists():
             raise ServicesError(f"{path} is missing: build it with `cargo build`, or set FLOODMARK_BIN")
-        return path
+        return path.resolve()
 
     def command(self, container, command, environment):
         return [self.binary(), *command], environment | {"NO_COLOR": "1"}

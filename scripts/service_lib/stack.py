@@ -15,6 +15,7 @@ are Docker's own doings: images, users, limits, restarts.
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -28,6 +29,7 @@ from .programs import PROGRAMS
 
 READY_SECONDS = 120
 STOP_SECONDS = 40
+VOLUMES = "volumes"
 # Published ports that have a variable in the file.
 PUBLISHED = [name for name in compose.names_and_defaults() if name.endswith("_PORT")]
 
@@ -82,7 +84,7 @@ class Container:
         """Volumes are directories that stay; files beside the compose file are copied, names in them rewritten."""
         for inner, outer in self.service.volumes.items():
             if "/" not in outer:
-                self.paths[inner] = self.dir.parent / "volumes" / outer
+                self.paths[inner] = self.dir.parent / VOLUMES / outer
                 self.paths[inner].mkdir(parents=True, exist_ok=True)
                 continue
             source = (compose.FOLDER / outer).resolve()
@@ -164,17 +166,21 @@ class Container:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
 
 
-def chosen_ports(free):
-    """Variables for the published ports: free ones, or those that the file says if they are free."""
-    given = compose.variables()
+def variables(free_ports):
+    """What fills the file: the environment's, and free ports instead of the published ones if so wanted."""
     taken = set()
-    if free:
-        return given | {name: str(free_port(taken, with_grpc=True)) for name in PUBLISHED}
-    for name, default in compose.names_and_defaults().items():
-        port = given.get(name, default)
-        if name in PUBLISHED and not port_is_free(int(port)):
-            raise ServicesError(f"port {port} is taken: set {name}, or let `stack up --free-ports` choose all ports")
-    return given
+    chosen = {name: str(free_port(taken, with_grpc=True)) for name in PUBLISHED} if free_ports else {}
+    return compose.variables() | chosen
+
+
+def refuse_taken_ports(containers):
+    for name, container in containers.items():
+        taken = [port for port in container.service.ports.values() if not port_is_free(port)]
+        if taken:
+            raise ServicesError(
+                f"port {taken[0]}, which {name} publishes, is taken: choose another one in deploy/.env "
+                "(deploy/.env.example has the names), or let `stack up --free-ports` choose all"
+            )
 
 
 def urls(services):
@@ -199,10 +205,15 @@ def up(directory, free_ports=False, only=()):
     """Starts the services (or some of them, with what they depend on) in the file's order; returns the
     variables of `urls`."""
     down(directory)
-    services = compose.services(chosen_ports(free_ports))
+    services = compose.services(variables(free_ports))
     wanted = with_dependencies(services, only)
     ports = Ports(services)
     containers = {name: Container(service, ports, directory) for name, service in services.items() if name in wanted}
+    for name, container in list(containers.items()):
+        if container.program is None:
+            say(f"{name}: left out, {container.service.image} is only to be had as an image")
+            del containers[name]
+    refuse_taken_ports(containers)
     try:
         start(containers, services)
     except BaseException:
@@ -215,9 +226,6 @@ def start(containers, services):
     """In order, each when what it depends on has come as far as the file wants."""
     started = {}
     for name, container in containers.items():
-        if container.program is None:
-            say(f"{name}: left out, {container.service.image} is only to be had as an image")
-            continue
         for other, condition in container.service.depends_on.items():
             containers[other].wait(started[other], condition)
         started[name] = container.start()
@@ -241,11 +249,13 @@ def with_dependencies(services, only):
     return found
 
 
-def down(directory):
-    """Ends what `up` started, the last service first. Data stay."""
+def down(directory, volumes=False):
+    """Ends what `up` started, the last service first. Data stay, unless the volumes are to go too."""
     services = compose.services(compose.variables())
     for service in reversed(services.values()):
         Container(service, None, directory).stop()
+    if volumes:
+        shutil.rmtree(directory / VOLUMES, ignore_errors=True)
 
 
 def status(directory):

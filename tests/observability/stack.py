@@ -1,5 +1,6 @@
 """The stack of the compose file, as `scripts/services stack` runs it, and what its Prometheus knows."""
 
+import contextlib
 import json
 import os
 import shlex
@@ -14,6 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 # What a state of the stack may take to come about on a busy machine.
 PATIENCE_SECONDS = 120
+# A socket's state in /proc/net/tcp.
+LISTENING = "0A"
 
 
 def eventually(what, look, patience=PATIENCE_SECONDS):
@@ -79,13 +82,17 @@ class Stack:
         return float(found[0]["value"][1]) if found else None
 
     def addresses(self):
-        """Addresses that the stack's processes listen on."""
-        pids = {
-            json.loads(record.read_text())["pid"] for record in (self.directory / "stack").glob("*/process.json")
-        }
-        listening = subprocess.run(["ss", "-ltnpH"], capture_output=True, text=True, check=True).stdout
-        return {
-            line.split()[3]
-            for line in listening.splitlines()
-            if any(f"pid={pid}," in line for pid in pids)
-        }
+        """IPv4 and IPv6 addresses, as the kernel writes them, that the stack's processes listen on."""
+        records = (self.directory / "stack").glob("*/process.json")
+        sockets = set()
+        for record in records:
+            for descriptor in Path(f"/proc/{json.loads(record.read_text())['pid']}/fd").glob("*"):
+                with contextlib.suppress(OSError):
+                    sockets.add(os.readlink(descriptor))
+        found = set()
+        for table in ("tcp", "tcp6"):
+            for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+                _, local, _, state, *rest = line.split()
+                if state == LISTENING and f"socket:[{rest[5]}]" in sockets:
+                    found.add(local)
+        return found
