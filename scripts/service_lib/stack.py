@@ -20,7 +20,6 @@ import signal
 import subprocess
 import time
 import urllib.request
-from pathlib import Path
 
 from . import compose
 from .cache import ServicesError, say
@@ -56,9 +55,7 @@ class Ports:
 
     def own(self, service, text):
         """Rewrites the addresses that a container itself listens on."""
-        text = re.sub(
-            r"\b(?:0\.0\.0\.0|127\.0\.0\.1):(\d+)\b", lambda m: f"{HOST}:{self.of(service, int(m[1]))}", text
-        )
+        text = re.sub(r"\b(?:0\.0\.0\.0|127\.0\.0\.1):(\d+)\b", lambda m: f"{HOST}:{self.of(service, int(m[1]))}", text)
         text = re.sub(r"(\.port=)([1-9]\d*)\b", lambda m: f"{m[1]}{self.of(service, int(m[2]))}", text)
         return re.sub(rf"=(0\.0\.0\.0|{re.escape(service)})$", f"={HOST}", text)
 
@@ -137,7 +134,9 @@ class Container:
             if condition == "service_completed_successfully" and code == 0:
                 return
             if code is not None:
-                raise ServicesError(f"{self.service.name} ended with exit code {code}. Its log ends:\n{self.log_tail()}")
+                raise ServicesError(
+                    f"{self.service.name} ended with exit code {code}. Its log ends:\n{self.log_tail()}"
+                )
             if condition != "service_completed_successfully":
                 with contextlib.suppress(OSError):
                     if self.healthy():

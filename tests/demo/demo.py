@@ -79,8 +79,9 @@ class Demo:
         self.curated, self.late = (f"file://{self.directory}/{part}" for part in ("curated", "late"))
         self.log = folder / "demo.log"
 
-    def start(self, *args):
-        return Process(self.log, "demo", "--listen", "127.0.0.1:0", "--data", self.directory, *args)
+    def start(self, *args, http="off"):
+        places = ("--listen", "127.0.0.1:0", "--http", http, "--data", self.directory)
+        return Process(self.log, "demo", *places, *args)
 
     @contextmanager
     def topics(self):

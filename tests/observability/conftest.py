@@ -1,6 +1,6 @@
 """What the suite shares: the tools, and the stack of deploy/docker-compose.yml, started once.
 
-Helpers for topics, stores and the binary are those of the suite on real servers.
+Helpers for topics, stores, the binary and the demo are those of the other suites.
 """
 
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests/real"), str(ROOT / "scripts")]
+sys.path[:0] = [str(ROOT / folder) for folder in ("tests/real", "tests/demo", "scripts")]
 
 from stack import Stack  # noqa: E402
 

@@ -51,14 +51,16 @@ class Stack:
         return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=env).stdout
 
     def up(self):
-        """Four times the events that the file sends by default: panels of rare things must have data soon."""
+        """From nothing, with four times the events that the file sends by default: panels of rare things must
+        have data soon."""
+        self.down("--volumes")
         self.started = time.time()
         for line in self.services("up", "--free-ports", env=os.environ | {"EVENTS_PER_SECOND": "200"}).splitlines():
             name, _, value = line.removeprefix("export ").partition("=")
             self.variables[name] = shlex.split(value)[0]
 
-    def down(self):
-        self.services("down")
+    def down(self, *args):
+        self.services("down", *args)
 
     def url(self, service):
         return self.variables[f"{service.upper()}_URL"]

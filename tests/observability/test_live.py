@@ -24,7 +24,10 @@ def test_prometheus_scrapes_floodmark_and_itself(stack):
         targets = stack.prometheus("targets", state="active")["activeTargets"]
         return targets if all(target["health"] == "up" for target in targets) else None
 
-    assert {target["labels"]["job"] for target in eventually("all targets are up", all_up)} == {"floodmark", "prometheus"}
+    assert {target["labels"]["job"] for target in eventually("all targets are up", all_up)} == {
+        "floodmark",
+        "prometheus",
+    }
 
 
 def test_prometheus_has_loaded_every_rule_and_evaluates_them(stack):
@@ -96,7 +99,11 @@ def test_every_panel_has_data(stack):
         if waiting.keys() <= MAY_BE_EMPTY or time.monotonic() > deadline:
             break
         time.sleep(2)
-    empty = {f"{panel} {letter}: {query}" for (panel, letter), query in waiting.items() if (panel, letter) not in MAY_BE_EMPTY}
+    empty = {
+        f"{panel} {letter}: {query}"
+        for (panel, letter), query in waiting.items()
+        if (panel, letter) not in MAY_BE_EMPTY
+    }
     assert not empty, "no data:\n" + "\n".join(sorted(empty))
 
 

@@ -31,7 +31,9 @@ def test_it_passes_on_the_stack_in_time_and_leaves_nothing_behind(root, stack, s
 
 
 def test_it_passes_without_a_store_on_local_files(root, stack_environment):
-    environment = {name: value for name, value in stack_environment.items() if name not in ("AWS_ENDPOINT_URL", "FLOODMARK_URL")}
+    environment = {
+        name: value for name, value in stack_environment.items() if name not in ("AWS_ENDPOINT_URL", "FLOODMARK_URL")
+    }
     code, said, complaints, _ = smoke(root, environment, "--events", "5000")
     assert code == 0, said + complaints
     assert "files in file:///" in said

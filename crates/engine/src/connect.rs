@@ -25,6 +25,7 @@ use crate::source::generator::GeneratorConnector;
 use crate::source::kafka::KafkaConnector;
 use crate::source::{Connector, SourceError};
 use crate::storage::Store;
+use crate::telemetry::{Retries, Telemetry};
 use crate::units::SourceId;
 use floodmark_sql::{OutputKind, OutputPlan, Plan};
 
@@ -41,12 +42,15 @@ pub fn connect(
     plan: Arc<Plan>,
     ends: bool,
     tokio: Handle,
+    telemetry: Telemetry,
 ) -> Result<Parts, EngineError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let instance = format!("{:016x}", rand::random::<u64>());
     let location = &pipeline.checkpoint.location;
+    telemetry.wait_for(format!("opening the checkpoint store {location}"));
+    let retries = telemetry.retries();
     let store = tokio
-        .block_on(Store::open(location, &pipeline.storage))
+        .block_on(Store::open_counting(location, &pipeline.storage, retries))
         .map_err(crate::checkpoint::CheckpointError::from)?;
     tokio
         .block_on(store.require_conditional_put(&instance))
@@ -54,7 +58,10 @@ pub fn connect(
     let connectors = pipeline
         .sources
         .iter()
-        .map(|source| connector(source, ends, &clock))
+        .map(|source| {
+            telemetry.wait_for(waits_for(source));
+            connector(source, ends, &clock)
+        })
         .collect::<Result<Vec<_>, _>>()?;
     let sinks = Sinks {
         pipeline: Arc::clone(&pipeline),
@@ -62,6 +69,7 @@ pub fn connect(
         connectors: connectors.clone(),
         clock: Arc::clone(&clock),
         tokio: tokio.clone(),
+        retries: telemetry.retries().clone(),
     };
     Ok(Parts {
         checkpoints: CheckpointStore::new(store, pipeline.checkpoint.retain),
@@ -72,7 +80,20 @@ pub fn connect(
         clock,
         tokio,
         instance,
+        telemetry,
     })
+}
+
+/// What a source's connector waits for.
+fn waits_for(source: &floodmark_pipeline::Source) -> String {
+    let name = &source.name;
+    match &source.kind {
+        SourceKind::Kafka(kafka) => {
+            let (topic, brokers) = (&kafka.topic, &kafka.cluster.brokers);
+            format!("source '{name}': no answer yet from {brokers} about topic '{topic}'")
+        }
+        SourceKind::File(_) | SourceKind::Generator(_) => format!("opening source '{name}'"),
+    }
 }
 
 fn connector(
@@ -108,6 +129,7 @@ struct Sinks {
     connectors: Vec<Arc<dyn Connector>>,
     clock: Arc<dyn Clock>,
     tokio: Handle,
+    retries: Retries,
 }
 
 /// What tells one sink from another beside its place in the pipeline file.
@@ -209,6 +231,7 @@ impl Sinks {
             generation: run.generation,
             instance: &run.instance,
             clock: Arc::clone(&self.clock),
+            retries: &self.retries,
         };
         let storage = &self.pipeline.storage;
         Ok(Box::new(ParquetSink::open(
@@ -231,6 +254,7 @@ impl Sinks {
             cluster: spec.cluster.clone(),
             topic: spec.topic.clone(),
             commit_interval: spec.commit_interval,
+            retries: self.retries.clone(),
         };
         if !wanted.ahead {
             return Ok(Box::new(KafkaEpochSink::open(target, wanted.shape)?));

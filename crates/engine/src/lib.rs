@@ -13,6 +13,7 @@
 //! - [`checkpoint`] is the point from which a pipeline goes on, whatever died.
 //! - [`storage`] is the directory or bucket under sinks and checkpoints.
 //! - [`runtime`] is the threads that carry an event along this way.
+//! - [`telemetry`] is what they say of themselves meanwhile.
 //!
 //! [`connect`] turns a pipeline file's words into real connectors and sinks; [`kafka`] is what Kafka
 //! sources and sinks share; [`units`], [`rows`], [`ledger`] and [`clock`] are the words they all share.
@@ -30,6 +31,7 @@ pub mod runtime;
 pub mod sink;
 pub mod source;
 pub mod storage;
+pub mod telemetry;
 #[doc(hidden)]
 pub mod testing;
 pub mod units;

@@ -1,6 +1,7 @@
 //! The `floodmark` command.
 
 mod cli;
+mod http;
 mod os;
 
 use std::process::ExitCode;

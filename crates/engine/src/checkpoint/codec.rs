@@ -37,10 +37,14 @@ pub fn encode_manifest(manifest: &Manifest) -> Result<Vec<u8>, CodecError> {
     let mut json =
         serde_json::to_vec_pretty(manifest).map_err(|e| CodecError::Damaged(e.to_string()))?;
     json.push(b'\n');
-    let crc = crc32fast::hash(&json);
-    let mut bytes = header_of(crc, json.len()).into_bytes();
-    bytes.extend_from_slice(&json);
-    Ok(bytes)
+    Ok(frame_manifest(&json))
+}
+
+/// Puts the header before the JSON of a manifest, whatever it says.
+pub fn frame_manifest(json: &[u8]) -> Vec<u8> {
+    let mut bytes = header_of(crc32fast::hash(json), json.len()).into_bytes();
+    bytes.extend_from_slice(json);
+    bytes
 }
 
 fn header_of(crc: u32, length: usize) -> String {

@@ -91,6 +91,9 @@ pub struct ChunkRef {
     pub file: String,
     /// Which of its batches.
     pub batch: usize,
+    /// Rows that went into it, for people.
+    #[serde(default)]
+    pub rows: u64,
 }
 
 /// What a sink has to do, and has done.
@@ -178,6 +181,7 @@ pub(super) mod tests {
                 let chunk = |batch| ChunkRef {
                     file: "state/w".to_owned(),
                     batch,
+                    rows: u64::from(read),
                 };
                 let open: BTreeMap<_, _> = starts
                     .into_iter()

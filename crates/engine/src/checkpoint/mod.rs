@@ -25,7 +25,9 @@ mod manifest;
 mod recover;
 mod store;
 
-pub use codec::{CodecError, decode_batches, decode_manifest, encode_batches, encode_manifest};
+pub use codec::{
+    CodecError, decode_batches, decode_manifest, encode_batches, encode_manifest, frame_manifest,
+};
 pub use manifest::{
     ChunkRef, Manifest, PartitionState, SinkState, SourceState, StateFile, WindowState,
 };

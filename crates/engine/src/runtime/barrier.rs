@@ -84,6 +84,7 @@ impl Frozen {
                     ChunkRef {
                         file: file.clone(),
                         batch: batches.len() - 1,
+                        rows: chunk.chunk.rows(),
                     }
                 });
                 stored.clone()

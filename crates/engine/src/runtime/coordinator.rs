@@ -27,6 +27,7 @@ use super::status::{Phase, Status, StatusBoard};
 use super::{RunOptions, StopSignal};
 use crate::checkpoint::{CheckpointStore, ChunkRef, Manifest, StateFile};
 use crate::clock::Clock;
+use crate::telemetry::Telemetry;
 use crate::units::{Epoch, Generation, OutputId, Partition};
 use crate::watermark::{Watermark, WatermarkTracker};
 use crate::window::OpenWindows;
@@ -66,9 +67,10 @@ pub fn run(
 ) -> Result<Finished, EngineError> {
     let (pipeline, plan) = (Arc::clone(&parts.pipeline), Arc::clone(&parts.plan));
     let (clock, tokio) = (Arc::clone(&parts.clock), parts.tokio.clone());
-    let instance = parts.instance.clone();
+    let (instance, telemetry) = (parts.instance.clone(), parts.telemetry.clone());
     let started = super::start::start(parts, options.until_caught_up)?;
-    let (threads, running) = super::threads::start(&pipeline, &plan, started, &clock)?;
+    let (threads, running) = super::threads::start(&pipeline, &plan, started, &clock, &telemetry)?;
+    telemetry.waits_no_more();
     let now = clock.monotonic();
     let sources = running.sources.into_iter();
     let mut coordinator = Coordinator {
@@ -84,6 +86,8 @@ pub fn run(
         clock,
         tokio,
         instance,
+        telemetry,
+        fired_windows: BTreeMap::new(),
         options,
         inbox: running.inbox,
         to_self: running.to_coordinator,
@@ -96,6 +100,7 @@ pub fn run(
     };
     let outcome = coordinator.serve(stop, board);
     let outcome = outcome.map_err(|error| coordinator.blame(error));
+    coordinator.checkpoint.failed = outcome.is_err() && coordinator.checkpoint.current.is_some();
     let status = coordinator.status();
     board.post(status.clone());
     drop(coordinator);
@@ -136,6 +141,8 @@ pub(super) struct CheckpointRun {
     files: BTreeMap<String, StateFile>,
     current: Option<Barrier>,
     pub(super) completed: u64,
+    /// Whether the run failed during one.
+    pub(super) failed: bool,
     pub(super) last_took: Option<Duration>,
     /// When the last one was begun.
     pub(super) last_begun: Duration,
@@ -147,7 +154,10 @@ pub(super) struct Coordinator {
     pub(super) plan: Arc<Plan>,
     pub(super) clock: Arc<dyn Clock>,
     tokio: tokio::runtime::Handle,
-    instance: String,
+    pub(super) instance: String,
+    pub(super) telemetry: Telemetry,
+    /// Windows that this run has fired.
+    pub(super) fired_windows: BTreeMap<OutputId, u64>,
     options: RunOptions,
     pub(super) sources: Vec<SourceRun>,
     pub(super) workers: Vec<WorkerRun>,
@@ -201,6 +211,7 @@ impl CheckpointRun {
             files: claimed.files.clone(),
             current: None,
             completed: 0,
+            failed: false,
             last_took: None,
             last_begun: now,
             last_done: None,

@@ -15,6 +15,7 @@ use crate::ledger::OutputLedger;
 use crate::rows::{Origin, Rows};
 use crate::sink::{OutputRows, Progress};
 use crate::source::{PartitionEvent, RawRecord};
+use crate::telemetry::{Stage, StageMeter, Told};
 use crate::units::{EventMicros, Offset, OutputId, Partition, SourceId};
 use crate::watermark::FutureGuard;
 use crate::window::{Late, WindowOperator};
@@ -58,6 +59,8 @@ pub(super) struct Journey {
     pub(super) bad: u64,
     pub(super) null_time: u64,
     pub(super) future: u64,
+    pub(super) bytes: u64,
+    pub(super) batches: u64,
     pub(super) counts: Vec<OutputLedger>,
 }
 
@@ -67,10 +70,13 @@ impl Journey {
         &mut self,
         records: &[RawRecord<'_>],
         wall_ms: i64,
+        meter: &mut StageMeter,
     ) -> Result<(), EngineError> {
         let mut rest = records;
         while !rest.is_empty() {
-            let taken = self.take_batch(rest, wall_ms)?;
+            meter.fetched();
+            let taken = self.take_batch(rest, wall_ms, meter)?;
+            meter.finished();
             rest = &rest[taken..];
         }
         Ok(())
@@ -81,6 +87,7 @@ impl Journey {
         &mut self,
         records: &[RawRecord<'_>],
         wall_ms: i64,
+        meter: &mut StageMeter,
     ) -> Result<usize, EngineError> {
         let mut dead = DeadLetters::default();
         let mut good: Vec<u32> = Vec::with_capacity(records.len());
@@ -114,10 +121,12 @@ impl Journey {
         };
         let rows = self.require_event_time(rows, records, &mut dead)?;
         self.observe(&rows, wall_ms);
+        meter.spent_on(Stage::Decode);
         for branch in 0..self.branches.len() {
-            self.carry(branch, &rows)?;
+            self.carry(branch, &rows, meter)?;
         }
         self.bury(dead)?;
+        meter.waited();
         Ok(taken)
     }
 
@@ -150,6 +159,11 @@ impl Journey {
 
     fn count_delivered(&mut self, records: &[RawRecord<'_>]) {
         self.read += records.len() as u64;
+        self.batches += 1;
+        self.bytes += records
+            .iter()
+            .map(|record| record.value.map_or(0, <[u8]>::len) as u64)
+            .sum::<u64>();
         for run in records.chunk_by(|a, b| a.partition == b.partition) {
             let (Some(view), Some(last)) = (self.partitions.get_mut(&run[0].partition), run.last())
             else {
@@ -158,6 +172,7 @@ impl Journey {
             view.delivered += run.len() as u64;
             view.next = Offset(last.offset.0 + 1);
             view.caught_up = false;
+            view.last_timestamp_ms = last.timestamp_ms;
         }
     }
 
@@ -220,12 +235,18 @@ impl Journey {
             if let Some(view) = self.partitions.get_mut(&Partition(partition)) {
                 view.max_event_time = view.max_event_time.max(max);
                 view.dated += dated;
+                view.undated = dated == 0;
             }
         }
     }
 
     /// Carries a batch along one output's branch.
-    fn carry(&mut self, branch: usize, source_rows: &Rows) -> Result<(), EngineError> {
+    fn carry(
+        &mut self,
+        branch: usize,
+        source_rows: &Rows,
+        meter: &mut StageMeter,
+    ) -> Result<(), EngineError> {
         let Branch {
             name, before, end, ..
         } = &mut self.branches[branch];
@@ -239,20 +260,25 @@ impl Journey {
             })?;
             counts.filtered += (entered - rows.len()) as u64;
         }
+        meter.spent_on(Stage::Sql);
         match end {
             BranchEnd::Stateless(queue) => {
                 counts.taken += rows.len() as u64;
                 if !rows.is_empty() {
                     let progress = progress(self.source, &self.partitions);
-                    send(
-                        queue,
-                        name,
-                        OutputRows {
-                            batch: rows.batch,
-                            origin: Some(rows.origin),
-                        },
-                        progress,
-                    )?;
+                    let told = match &self.event_time {
+                        Some(event_time) => {
+                            event_times(&rows.origin, source_rows, event_time.column)
+                        }
+                        None => Told::Nothing,
+                    };
+                    let rows = OutputRows {
+                        batch: rows.batch,
+                        origin: Some(rows.origin),
+                    };
+                    meter.spent_on(Stage::Sql);
+                    send(queue, name, rows, progress, told)?;
+                    meter.waited();
                 }
             }
             BranchEnd::Windowed {
@@ -263,6 +289,7 @@ impl Journey {
                     output: name.clone(),
                     source,
                 })?;
+                meter.spent_on(Stage::Window);
                 counts.taken += pushed.taken;
                 if let Some(late) = pushed.late {
                     counts.late += late.rows.len() as u64;
@@ -274,7 +301,8 @@ impl Journey {
                             batch,
                             origin: Some(late.rows.origin),
                         };
-                        send(queue, "late", rows, Vec::new())?;
+                        send(queue, "late", rows, Vec::new(), Told::Nothing)?;
+                        meter.waited();
                     }
                 }
             }
@@ -293,12 +321,8 @@ impl Journey {
             batch: rows.batch,
             origin: Some(rows.origin),
         };
-        send(
-            queue,
-            "dead letter",
-            rows,
-            progress(self.source, &self.partitions),
-        )
+        let progress = progress(self.source, &self.partitions);
+        send(queue, "dead letter", rows, progress, Told::Nothing)
     }
 
     pub(super) fn learn(&mut self, event: &PartitionEvent) {
@@ -342,15 +366,41 @@ fn progress(source: SourceId, partitions: &BTreeMap<Partition, PartitionView>) -
     .collect()
 }
 
+/// Event times of rows that have come through the steps of a query, which may have dropped the column:
+/// their origin tells where each stood among the source's rows.
+fn event_times(origin: &Origin, source_rows: &Rows, column: usize) -> Told {
+    let times = source_rows.batch.column(column);
+    let Some(times) = times.as_primitive_opt::<TimestampMicrosecondType>() else {
+        return Told::Nothing;
+    };
+    let (all, wanted) = (source_rows.origin.row.values(), origin.row.values());
+    if wanted.len() == all.len() {
+        return Told::EventTimes(times.values().clone());
+    }
+    let mut at = 0;
+    let picked = wanted.iter().map(|row| {
+        // Where no row was refused, each stands where its number says; both lists ascend.
+        if all.get(*row as usize) == Some(row) {
+            at = *row as usize;
+        }
+        while all.get(at).is_some_and(|other| other < row) {
+            at += 1;
+        }
+        times.values().get(at).copied().unwrap_or_default()
+    });
+    Told::EventTimes(picked.collect())
+}
+
 /// Queues rows for a sink; blocks while its queue is full.
 fn send(
     queue: &SinkQueue,
     name: &str,
     rows: OutputRows,
     progress: Vec<Progress>,
+    told: Told,
 ) -> Result<(), EngineError> {
     queue
-        .send(SinkCommand::Write(rows, progress))
+        .send(SinkCommand::Write(rows, progress, told))
         .map_err(|_| EngineError::internal(format!("output '{name}'"), "its sink has ended"))
 }
 
@@ -372,4 +422,47 @@ fn late_batch(
     let json = crate::sink::kafka::json::to_strings(&whole)?;
     let topic = |p: i32| topics.get(&Partition(p)).cloned().unwrap_or_default();
     crate::late::batch(output, late, window_end, topic, &json)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Int32Array, Int64Array, TimestampMicrosecondArray};
+
+    use super::*;
+
+    fn rows(numbers: &[u32], times: Vec<i64>) -> Rows {
+        let zeros = || numbers.iter().map(|_| 0);
+        let times = Arc::new(TimestampMicrosecondArray::from(times)) as _;
+        Rows {
+            batch: RecordBatch::try_from_iter([("ts", times)]).expect("a batch"),
+            origin: Origin {
+                source: SourceId(0),
+                partition: Int32Array::from_iter_values(zeros()),
+                offset: Int64Array::from_iter_values(zeros().map(i64::from)),
+                timestamp: Int64Array::from_iter_values(zeros().map(i64::from)),
+                row: UInt32Array::from_iter_values(numbers.iter().copied()),
+            },
+        }
+    }
+
+    fn found(origin: &Origin, source: &Rows) -> Vec<i64> {
+        match event_times(origin, source, 0) {
+            Told::EventTimes(times) => times.to_vec(),
+            told => panic!("{told:?}"),
+        }
+    }
+
+    #[test]
+    fn event_times_are_those_of_the_rows_that_are_left() {
+        let whole = rows(&[0, 1, 2, 3], vec![10, 11, 12, 13]);
+        assert_eq!(found(&whole.origin, &whole), [10, 11, 12, 13]);
+        let left = rows(&[1, 3], vec![0, 0]);
+        assert_eq!(found(&left.origin, &whole), [11, 13]);
+        // Records 1 and 2 were refused: rows stand before where their numbers say.
+        let gaps = rows(&[0, 3, 4, 6], vec![10, 13, 14, 16]);
+        let left = rows(&[3, 6], vec![0, 0]);
+        assert_eq!(found(&left.origin, &gaps), [13, 16]);
+    }
 }

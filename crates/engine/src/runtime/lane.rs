@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::decode::JsonDecoder;
 use crate::ledger::OutputLedger;
 use crate::source::{Connector, Reader};
+use crate::telemetry::StageMeter;
 use crate::units::{EventMicros, Offset, Partition, SourceId};
 use crate::watermark::Watermark;
 use crate::window::WindowOperator;
@@ -60,6 +61,8 @@ impl Lane {
                 bad: 0,
                 null_time: 0,
                 future: 0,
+                bytes: 0,
+                batches: 0,
                 counts,
             },
             connector: parts.connector,
@@ -83,6 +86,8 @@ impl Lane {
                     dated: 0,
                     caught_up: false,
                     ended: false,
+                    last_timestamp_ms: -1,
+                    undated: false,
                 });
         }
     }
@@ -103,16 +108,25 @@ impl Lane {
     }
 
     /// Takes what the source has and carries it as far as this worker goes.
-    pub(super) fn poll(&mut self, wait: Duration, clock: &dyn Clock) -> Result<(), EngineError> {
+    pub(super) fn poll(
+        &mut self,
+        wait: Duration,
+        clock: &dyn Clock,
+        meter: &mut StageMeter,
+    ) -> Result<(), EngineError> {
         let Some(reader) = &mut self.reader else {
             return Ok(());
         };
         let journey = &mut self.journey;
-        let mut outcome = Ok(());
+        let (mut outcome, mut came) = (Ok(()), false);
         let batch_rows = journey.batch_rows;
         let events = reader.poll(wait, batch_rows, &mut |records| {
-            outcome = journey.take(records, clock.wall_ms());
+            came = true;
+            outcome = journey.take(records, clock.wall_ms(), meter);
         })?;
+        if !came {
+            meter.fetched();
+        }
         outcome?;
         for event in &events {
             journey.learn(event);
@@ -178,6 +192,8 @@ impl Lane {
                     .collect(),
             },
             panes: panes.collect(),
+            bytes: journey.bytes,
+            batches: journey.batches,
         }
     }
 

@@ -1,17 +1,18 @@
 //! What the threads say to each other.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, SyncSender};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, SendError, SyncSender, TrySendError};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use super::error::EngineError;
 use crate::checkpoint::{CheckpointStore, Manifest, Stored};
 use crate::ledger::OutputLedger;
 use crate::sink::{CommitPermit, Committed, OutputRows, PreCommit, Progress};
+use crate::telemetry::{OutputMeter, StageTimes, Told};
 use crate::units::{Epoch, EventMicros, Offset, OutputId, Partition, SourceId};
 use crate::watermark::Watermark;
-use crate::window::Chunk;
+use crate::window::{Chunk, PaneSize};
 
 /// Index of a sink: the outputs in order, then dead letters, then late rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,20 +76,64 @@ pub(super) enum Message {
     reason = "rows, the large one, are what nearly every command is"
 )]
 pub(super) enum SinkCommand {
-    Write(OutputRows, Vec<Progress>),
+    Write(OutputRows, Vec<Progress>, Told),
     PreCommit {
         epoch: Epoch,
         last: bool,
         /// Where the sources stand at the barrier, for people (see [`Sink::describe_offsets`]).
         ///
         /// [`Sink::describe_offsets`]: crate::sink::Sink::describe_offsets
-        offsets: std::sync::Arc<str>,
+        offsets: Arc<str>,
     },
     Commit(CommitPermit),
 }
 
-/// The sending half of a sink's queue.
-pub(super) type SinkQueue = SyncSender<SinkCommand>;
+/// The sending half of a sink's queue. What enters is counted by the output's meter, which the sink's
+/// thread tells of what it takes out.
+#[derive(Clone)]
+pub(super) struct SinkQueue {
+    sender: SyncSender<SinkCommand>,
+    meter: Arc<OutputMeter>,
+}
+
+impl SinkQueue {
+    pub(super) fn new(sender: SyncSender<SinkCommand>, meter: Arc<OutputMeter>) -> Self {
+        Self { sender, meter }
+    }
+
+    /// Queues a command; blocks while the queue is full.
+    #[allow(
+        clippy::result_large_err,
+        reason = "the error is the command, which its sender has just made"
+    )]
+    pub(super) fn send(&self, command: SinkCommand) -> Result<(), SendError<SinkCommand>> {
+        match self.try_send(command) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Disconnected(command)) => Err(SendError(command)),
+            Err(TrySendError::Full(command)) => {
+                let began = Instant::now();
+                let sent = self.sender.send(command);
+                self.meter.waited(began.elapsed());
+                if sent.is_ok() {
+                    self.meter.entered();
+                }
+                sent
+            }
+        }
+    }
+
+    /// Queues a command if there is room.
+    #[allow(
+        clippy::result_large_err,
+        reason = "the error is the command, which its sender has just made"
+    )]
+    pub(super) fn try_send(&self, command: SinkCommand) -> Result<(), TrySendError<SinkCommand>> {
+        self.sender.try_send(command)?;
+        self.meter.entered();
+        Ok(())
+    }
+}
+
 /// The receiving half.
 pub(super) type SinkInbox = Receiver<SinkCommand>;
 
@@ -101,6 +146,8 @@ pub(super) struct WorkerView {
     pub(super) polled_at: Duration,
     /// Bytes of window state.
     pub(super) state_bytes: usize,
+    /// What its CPU time was spent on.
+    pub(super) stages: StageTimes,
 }
 
 /// What a worker knows of one source.
@@ -109,7 +156,11 @@ pub(super) struct LaneView {
     pub(super) partitions: BTreeMap<Partition, PartitionView>,
     pub(super) ledger: LaneLedger,
     /// Window starts with rows since the last barrier, and their groups, by output.
-    pub(super) panes: Vec<(OutputId, Vec<(EventMicros, usize)>)>,
+    pub(super) panes: Vec<(OutputId, Vec<(EventMicros, PaneSize)>)>,
+    /// Bytes of the records' values.
+    pub(super) bytes: u64,
+    /// Batches the records came in.
+    pub(super) batches: u64,
 }
 
 impl LaneView {
@@ -136,6 +187,10 @@ pub(super) struct PartitionView {
     pub(super) caught_up: bool,
     /// Whether it has ended for good.
     pub(super) ended: bool,
+    /// Timestamp of the last record processed, milliseconds since the epoch; -1 if it has none.
+    pub(super) last_timestamp_ms: i64,
+    /// Whether no row of its newest batch may move the watermark.
+    pub(super) undated: bool,
 }
 
 /// A worker's share of a source's ledger, outputs by their index among the source's outputs.
@@ -149,10 +204,10 @@ pub(super) struct LaneLedger {
 }
 
 /// What a sink has made visible since it was opened, shared with the coordinator.
-pub(super) type SharedCount = std::sync::Arc<Mutex<Committed>>;
+pub(super) type SharedCount = Arc<Mutex<Committed>>;
 
 /// A worker's view, shared with the coordinator.
-pub(super) type SharedView = std::sync::Arc<Mutex<WorkerView>>;
+pub(super) type SharedView = Arc<Mutex<WorkerView>>;
 
 /// A worker as the coordinator sees it.
 pub(super) struct WorkerRun {

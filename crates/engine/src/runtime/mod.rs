@@ -43,9 +43,10 @@ mod worker;
 
 pub use coordinator::{Finished, run};
 pub use error::EngineError;
-pub use start::{Parts, SinkContext, SinkFactory, SinkSlot};
+pub use start::{DEAD_LETTER, LATE, Parts, SinkContext, SinkFactory, SinkSlot};
 pub use status::{
-    CheckpointStatus, OutputStatus, PartitionStatus, Phase, SourceStatus, Status, StatusBoard,
+    CheckpointStatus, HeldBack, HeldBackReason, MOST_WINDOWS, OpenWindow, OutputStatus,
+    PartitionStatus, Phase, SourceStatus, Status, StatusBoard,
 };
 
 use std::sync::Arc;

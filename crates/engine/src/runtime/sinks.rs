@@ -1,11 +1,12 @@
 //! Sink threads: one a sink, driven through one bounded queue.
 
 use std::sync::mpsc::{RecvTimeoutError, SyncSender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::error::EngineError;
 use super::message::{Message, SharedCount, SinkCommand, SinkId, SinkInbox, lock};
-use crate::sink::Sink;
+use crate::sink::{Committed, Sink};
+use crate::telemetry::{SinkWatch, thread_cpu};
 
 /// Batches that may wait for a sink before its workers block.
 pub(super) const SINK_QUEUE: usize = 16;
@@ -21,8 +22,14 @@ pub(super) fn drive(
     queue: &SinkInbox,
     inbox: &SyncSender<Message>,
     count: &SharedCount,
+    watch: SinkWatch,
 ) {
-    let outcome = serve(id, sink.as_mut(), queue, inbox, count);
+    let mut counted = Counted {
+        count,
+        watch,
+        writing: Duration::ZERO,
+    };
+    let outcome = serve(id, sink.as_mut(), queue, inbox, &mut counted);
     if let Err(source) = outcome {
         let error = EngineError::Sink {
             sink: name.to_owned(),
@@ -33,25 +40,51 @@ pub(super) fn drive(
     }
 }
 
+/// What has become visible, and who is told.
+struct Counted<'a> {
+    count: &'a SharedCount,
+    watch: SinkWatch,
+    /// How long the last write took, which may have committed.
+    writing: Duration,
+}
+
+impl Counted<'_> {
+    /// Something may have become visible by what began then.
+    fn add(&mut self, committed: Committed, began: Instant) {
+        *lock(self.count) += committed;
+        let rows = committed.rows + committed.refused;
+        if rows > 0 {
+            self.watch.shown(rows, began.elapsed() + self.writing);
+        }
+        self.writing = Duration::ZERO;
+    }
+}
+
 fn serve(
     id: SinkId,
     sink: &mut dyn Sink,
     queue: &SinkInbox,
     inbox: &SyncSender<Message>,
-    count: &SharedCount,
+    counted: &mut Counted<'_>,
 ) -> Result<(), crate::sink::SinkError> {
     loop {
+        let began = Instant::now();
         let (committed, wait) = sink.poll()?;
-        *lock(count) += committed;
+        counted.add(committed, began);
+        counted.watch.meter().has_spent(thread_cpu());
         let wait = wait.map_or(MAX_WAIT, |wait| wait.min(MAX_WAIT));
         let command = match queue.recv_timeout(wait) {
             Ok(command) => command,
             Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
         };
+        counted.watch.meter().left();
+        let began = Instant::now();
         let reply = match command {
-            SinkCommand::Write(rows, progress) => {
+            SinkCommand::Write(rows, progress, told) => {
+                counted.watch.writes(&rows, &progress, told, sink);
                 sink.write(rows, &progress)?;
+                counted.writing = began.elapsed();
                 continue;
             }
             SinkCommand::PreCommit {
@@ -63,16 +96,15 @@ fn serve(
                 let pre_commit = sink.pre_commit(epoch, last)?;
                 // A sink ahead of the checkpoint has committed here; what it has to report comes
                 // with the next poll.
-                *lock(count) += sink.poll()?.0;
+                counted.add(sink.poll()?.0, began);
                 Message::PreCommitted {
                     sink: id,
                     pre_commit,
-                    committed: *lock(count),
+                    committed: *lock(counted.count),
                 }
             }
             SinkCommand::Commit(permit) => {
-                let committed = sink.commit(&permit)?;
-                *lock(count) += committed;
+                counted.add(sink.commit(&permit)?, began);
                 Message::Committed { sink: id }
             }
         };

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::ledger::{Ledger, OutputLedger};
 use crate::sink::{CommitPermit, Committed, PreCommit, Sink, SinkError};
 use crate::source::Connector;
+use crate::telemetry::Telemetry;
 use crate::units::{Epoch, Generation, Offset, OutputId, Partition, SourceId};
 use crate::window::OpenWindows;
 use floodmark_sql::{OutputKind, Plan};
@@ -70,6 +71,8 @@ pub struct Parts {
     pub tokio: tokio::runtime::Handle,
     /// A name for this instance, unique among all that ever ran.
     pub instance: String,
+    /// What the run says of itself.
+    pub telemetry: Telemetry,
 }
 
 /// A source as recovery left it.
@@ -102,9 +105,9 @@ pub(super) struct Started {
 }
 
 /// Name of the dead letters' sink in checkpoints; no output can be called that.
-pub(super) const DEAD_LETTER: &str = "-dead-letter";
+pub const DEAD_LETTER: &str = "-dead-letter";
 /// Name of the late rows' sink in checkpoints.
-pub(super) const LATE: &str = "-late";
+pub const LATE: &str = "-late";
 
 /// All sinks of a pipeline in order, with their names in checkpoints.
 pub(super) fn slots(pipeline: &Pipeline) -> Vec<(SinkSlot, String)> {
@@ -149,6 +152,7 @@ pub(super) fn start(mut parts: Parts, until_caught_up: bool) -> Result<Started, 
     let (sources, claimed) = take_over(&mut parts, until_caught_up)?;
     let mut sinks = Vec::new();
     for (slot, name) in slots(&parts.pipeline) {
+        parts.telemetry.wait_for(format!("opening output '{name}'"));
         require_ownership(&mut parts, &claimed)?;
         let state = claimed.sinks.get(&name);
         let opened = open_sink(&mut parts, slot, name, &claimed, state);
@@ -175,7 +179,14 @@ fn take_over(
 ) -> Result<(Vec<StartedSource>, Manifest), EngineError> {
     let mut seen: Option<Generation> = None;
     for _ in 0..CLAIM_ATTEMPTS {
+        parts.telemetry.wait_for("reading the newest checkpoint");
         let newest = parts.tokio.block_on(parts.checkpoints.newest())?;
+        if let Some(newest) = &newest {
+            let epoch = newest.epoch;
+            parts
+                .telemetry
+                .wait_for(format!("recovering from checkpoint {epoch}"));
+        }
         let generation = newest
             .as_ref()
             .map_or(Generation(0), |newest| newest.generation);
@@ -469,7 +480,8 @@ fn open_windows(
                         chunk.file, chunk.batch
                     )),
                 })?;
-                open.restore(*start, batch, chunk.clone()).map_err(failed)?;
+                open.restore(*start, batch, chunk.rows, chunk.clone())
+                    .map_err(failed)?;
             }
         }
         all.insert(OutputId(index), open);

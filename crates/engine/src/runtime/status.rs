@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::message::lock;
 use crate::ledger::Ledger;
 use crate::sink::Committed;
-use crate::units::{Epoch, Generation, Offset, Partition};
+use crate::telemetry::StageTimes;
+use crate::units::{Epoch, EventMicros, Generation, Offset, Partition};
 use crate::watermark::{Standing, Watermark};
+use crate::window::PaneSize;
 
 /// Where a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -26,11 +29,16 @@ pub enum Phase {
     Finished,
 }
 
+/// Open windows that a status names one by one, of each output.
+pub const MOST_WINDOWS: usize = 32;
+
 /// A run at one moment.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Status {
     /// Where the run is.
     pub phase: Phase,
+    /// This instance's name.
+    pub instance: String,
     /// Seconds since it started.
     pub elapsed_seconds: f64,
     /// Seconds from connecting until the first records had been processed: how long a recovery took.
@@ -47,6 +55,8 @@ pub struct Status {
     pub checkpoint: CheckpointStatus,
     /// Bytes of window state.
     pub state_bytes: usize,
+    /// What the workers' CPU time was spent on, all together.
+    pub stages: StageTimes,
 }
 
 /// A source at one moment.
@@ -54,12 +64,16 @@ pub struct Status {
 pub struct SourceStatus {
     /// Records read by this run.
     pub read_now: u64,
+    /// Bytes of their values.
+    pub bytes: u64,
+    /// Batches they came in.
+    pub batches: u64,
     /// Where every record went, since the pipeline's first start.
     pub ledger: Ledger,
     /// Its watermark.
     pub watermark: Option<Watermark>,
-    /// The partition that holds the watermark back.
-    pub held_back_by: Option<Partition>,
+    /// What holds the watermark back.
+    pub held_back_by: Option<HeldBack>,
     /// Records between where the engine stands and the partitions' ends; unknown until the source
     /// has answered.
     pub lag: Option<u64>,
@@ -84,6 +98,40 @@ pub struct PartitionStatus {
     pub watermark: Option<Watermark>,
     /// Whether it takes part in the source's watermark.
     pub standing: Standing,
+    /// Records between where the engine stands and its end, if that is known.
+    pub lag: Option<u64>,
+    /// Age of the last record processed while there are more, else zero; unknown while nothing has
+    /// been processed, or where records have no timestamp.
+    pub behind: Option<Duration>,
+    /// Its greatest event time that may be believed, of this run.
+    pub max_event_time: Option<EventMicros>,
+}
+
+/// What holds a watermark back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct HeldBack {
+    /// The partition that is least far.
+    pub partition: Partition,
+    /// Why it is.
+    pub reason: HeldBackReason,
+}
+
+/// Why a partition holds the watermark back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeldBackReason {
+    /// Its source does not answer.
+    Unreachable,
+    /// Nothing has ever come out of it, and it is not idle yet.
+    Empty,
+    /// Its newest event times lie too far ahead of the clock to be believed.
+    Future,
+    /// It has records that have not been read.
+    Behind,
+    /// It is read to its end and nothing has come since; it is not idle yet.
+    Silent,
+    /// Its events are older than the other partitions'.
+    Slow,
 }
 
 /// An output at one moment.
@@ -96,6 +144,23 @@ pub struct OutputStatus {
     pub open_windows: usize,
     /// Groups in them; a group that two workers have counts twice until they are merged.
     pub open_groups: usize,
+    /// The open windows, oldest first, at most [`MOST_WINDOWS`].
+    #[serde(skip)]
+    pub windows: Vec<OpenWindow>,
+    /// Windows that this run has fired.
+    #[serde(skip)]
+    pub fired_windows: u64,
+}
+
+/// A window that has not fired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenWindow {
+    /// First instant in it.
+    pub start: EventMicros,
+    /// First instant after it.
+    pub end: EventMicros,
+    /// What is in it.
+    pub size: PaneSize,
 }
 
 /// Checkpoints at one moment.
@@ -107,6 +172,9 @@ pub struct CheckpointStatus {
     pub generation: Generation,
     /// Checkpoints this run has completed.
     pub completed: u64,
+    /// Whether the run failed during one.
+    #[serde(skip)]
+    pub failed: bool,
     /// How long the last one took, barrier to commit.
     pub last_seconds: Option<f64>,
     /// Seconds since the last one.
@@ -119,6 +187,7 @@ impl Default for CheckpointStatus {
             epoch: Epoch(0),
             generation: Generation(0),
             completed: 0,
+            failed: false,
             last_seconds: None,
             age_seconds: None,
         }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use floodmark_pipeline::Pipeline;
+use floodmark_pipeline::{Pipeline, Sink};
 
 use super::StopSignal;
 use super::error::EngineError;
@@ -24,6 +24,9 @@ use crate::checkpoint::{CheckpointStore, ChunkRef, Manifest};
 use crate::clock::Clock;
 use crate::decode::JsonDecoder;
 use crate::sink::Committed;
+use crate::telemetry::{
+    LatencyOf, OutputMeter, Shows, SinkWatch, StageMeter, StageTimes, Telemetry,
+};
 use crate::units::{Offset, OutputId, Partition};
 use crate::window::{OpenWindows, WindowOperator};
 use floodmark_sql::{OutputKind, Plan};
@@ -59,6 +62,7 @@ pub(super) fn start(
     plan: &Plan,
     started: Started,
     clock: &Arc<dyn Clock>,
+    telemetry: &Telemetry,
 ) -> Result<(Threads, Running), EngineError> {
     let Started {
         sources,
@@ -79,6 +83,12 @@ pub(super) fn start(
     let mut sink_runs = Vec::new();
     for (index, started) in sinks.into_iter().enumerate() {
         let (queue, commands) = sync_channel(SINK_QUEUE);
+        let (shows, latency_of) = observed(pipeline, plan, index, &started.name);
+        let meter = Arc::new(OutputMeter::new(latency_of, SINK_QUEUE));
+        telemetry.add_output(&started.name, &meter);
+        let queue = SinkQueue::new(queue, Arc::clone(&meter));
+        let samples = telemetry.samples().clone();
+        let watch = SinkWatch::new(&started.name, shows, meter, samples, Arc::clone(clock));
         let counter = Arc::new(Mutex::new(Committed::default()));
         let (name, to, count) = (
             started.name.clone(),
@@ -87,7 +97,7 @@ pub(super) fn start(
         );
         let sink = started.sink;
         threads.spawn(&format!("sink-{name}"), to_coordinator.clone(), move || {
-            super::sinks::drive(SinkId(index), &name, sink, &commands, &to, &count);
+            super::sinks::drive(SinkId(index), &name, sink, &commands, &to, &count, watch);
         })?;
         sink_runs.push(SinkRun {
             name: started.name,
@@ -112,6 +122,7 @@ pub(super) fn start(
             lanes: lanes.iter().map(|(id, lane)| (*id, lane.view())).collect(),
             polled_at: clock.monotonic(),
             state_bytes: 0,
+            stages: StageTimes::default(),
         };
         let view: SharedView = Arc::new(Mutex::new(view));
         let worker = Worker {
@@ -121,6 +132,7 @@ pub(super) fn start(
             inbox: to_coordinator.clone(),
             view: Arc::clone(&view),
             clock: Arc::clone(clock),
+            meter: StageMeter::new(),
         };
         threads.spawn(
             &format!("worker-{index}"),
@@ -152,6 +164,21 @@ pub(super) fn start(
         to_coordinator,
     };
     Ok((threads, running))
+}
+
+/// What is looked at of a sink. Only rows that go ahead of checkpoints are measured one by one:
+/// where they wait for a checkpoint, that says how long.
+fn observed(pipeline: &Pipeline, plan: &Plan, index: usize, name: &str) -> (Shows, LatencyOf) {
+    let output = pipeline.outputs.get(index).zip(plan.outputs.get(index));
+    match (name, output) {
+        (DEAD_LETTER, _) => (Shows::DeadLetters, LatencyOf::Nothing),
+        (LATE, _) | (_, None) => (Shows::Late, LatencyOf::Nothing),
+        (_, Some((output, plan))) => match (&plan.kind, &output.sink) {
+            (OutputKind::Windowed(_), _) => (Shows::Windows, LatencyOf::Windows),
+            (OutputKind::Stateless, Sink::Kafka(_)) => (Shows::Alerts, LatencyOf::Alerts),
+            (OutputKind::Stateless, _) => (Shows::Alerts, LatencyOf::Nothing),
+        },
+    }
 }
 
 fn worker_count(pipeline: &Pipeline, sources: &[StartedSource]) -> usize {

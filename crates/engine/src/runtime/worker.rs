@@ -9,6 +9,7 @@ use super::error::EngineError;
 use super::lane::Lane;
 use super::message::{Command, Message, Panes, SharedView, WorkerId, WorkerView, lock};
 use crate::clock::Clock;
+use crate::telemetry::StageMeter;
 use crate::units::SourceId;
 
 /// How long a worker waits for records before it looks for commands again: bounds how long a
@@ -25,6 +26,7 @@ pub(super) struct Worker {
     pub(super) inbox: SyncSender<Message>,
     pub(super) view: SharedView,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) meter: StageMeter,
 }
 
 /// The coordinator has gone: the run is over.
@@ -33,6 +35,8 @@ struct Gone;
 impl Worker {
     /// Works until the coordinator drops its end of the command queue.
     pub(super) fn run(mut self) {
+        // It was made by another thread, and measures the one that it is called on.
+        self.meter = StageMeter::new();
         loop {
             match self.commands.try_recv() {
                 Ok(command) => match self.obey(command) {
@@ -52,7 +56,11 @@ impl Worker {
     fn poll(&mut self) -> Result<(), EngineError> {
         let lanes = self.lanes.len().max(1);
         for lane in self.lanes.values_mut() {
-            lane.poll(POLL_TIMEOUT / lanes as u32, self.clock.as_ref())?;
+            lane.poll(
+                POLL_TIMEOUT / lanes as u32,
+                self.clock.as_ref(),
+                &mut self.meter,
+            )?;
         }
         if self.lanes.values().all(Lane::is_unassigned) {
             std::thread::park_timeout(IDLE_WAIT);
@@ -70,6 +78,7 @@ impl Worker {
                 .collect(),
             polled_at: self.clock.monotonic(),
             state_bytes: self.lanes.values().map(Lane::memory).sum(),
+            stages: self.meter.times(),
         }
     }
 

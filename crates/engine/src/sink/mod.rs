@@ -129,6 +129,12 @@ pub trait Sink: Send {
     /// where the sources begin.
     fn describe_offsets(&mut self, _offsets: &str) {}
 
+    /// Next offset below which an earlier instance has shown a partition's rows, so that this one does
+    /// not show them again; `None` if there is none.
+    fn resumed_at(&self, _source: SourceId, _partition: Partition) -> Option<Offset> {
+        None
+    }
+
     /// Makes all rows written so far durable but, for sinks that go with the checkpoint, invisible.
     /// `last` is true when the pipeline ends: nothing may stay open.
     fn pre_commit(&mut self, epoch: Epoch, last: bool) -> Result<PreCommit, SinkError>;

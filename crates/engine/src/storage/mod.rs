@@ -31,6 +31,9 @@ use bytes::Bytes;
 use floodmark_pipeline::{Location, Storage};
 use serde::{Deserialize, Serialize};
 
+use crate::telemetry::Retries;
+
+mod counting;
 mod error;
 mod local;
 mod object;
@@ -150,6 +153,15 @@ impl Store {
     /// A local directory is created if it does not exist; a bucket is not. Options of the file win
     /// over `AWS_*` variables.
     pub async fn open(location: &Location, options: &Storage) -> Result<Self, StorageError> {
+        Self::open_counting(location, options, &Retries::default()).await
+    }
+
+    /// The same; requests that have to be made again are counted.
+    pub async fn open_counting(
+        location: &Location,
+        options: &Storage,
+        retries: &Retries,
+    ) -> Result<Self, StorageError> {
         let attempted = format!("opening {location}");
         let backend = match location {
             Location::Local(path) => {
@@ -160,12 +172,13 @@ impl Store {
             Location::S3 { bucket, prefix } => {
                 let config = s3::Config::resolve(bucket, options, std::env::vars())
                     .map_err(|trouble| trouble.during(&attempted))?;
-                let probed = tokio::time::timeout(PROBE_TIMEOUT, s3::probe(&config, prefix)).await;
+                let probed =
+                    tokio::time::timeout(PROBE_TIMEOUT, s3::probe(&config, prefix, retries)).await;
                 probed
                     .unwrap_or_else(|_| Err(config.no_answer()))
                     .map_err(|trouble| trouble.during(&attempted))?;
                 let client = config
-                    .client(s3::Patience::Running)
+                    .client(s3::Patience::Running, retries)
                     .map_err(|trouble| trouble.during(&attempted))?;
                 Backend::Object(object::ObjectBackend::new(client, prefix))
             }

@@ -13,7 +13,9 @@ use object_store::path::Path;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, RetryConfig};
 
 use super::RETRY_TIMEOUT;
+use super::counting::Counting;
 use super::error::{self, Cause, Trouble};
+use crate::telemetry::Retries;
 
 /// Region when nobody names one; S3-compatible servers mostly do not care.
 const DEFAULT_REGION: &str = "us-east-1";
@@ -107,7 +109,11 @@ impl Config {
         })
     }
 
-    pub(super) fn client(&self, patience: Patience) -> Result<Arc<AmazonS3>, Trouble> {
+    pub(super) fn client(
+        &self,
+        patience: Patience,
+        retries: &Retries,
+    ) -> Result<Arc<AmazonS3>, Trouble> {
         let (request_timeout, retry_timeout, max_retries) = match patience {
             Patience::Probing => (
                 PROBE_REQUEST_TIMEOUT,
@@ -118,6 +124,7 @@ impl Config {
         };
         let (init_backoff, max_backoff) = BACKOFF;
         let mut builder = AmazonS3Builder::new()
+            .with_http_connector(Counting(retries.clone()))
             .with_bucket_name(&self.bucket)
             .with_virtual_hosted_style_request(false)
             .with_client_options(
@@ -172,8 +179,8 @@ impl Config {
 }
 
 /// Proves that the bucket can be listed, read and written. Leaves nothing visible.
-pub(super) async fn probe(config: &Config, prefix: &str) -> Result<(), Trouble> {
-    let client = config.client(Patience::Probing)?;
+pub(super) async fn probe(config: &Config, prefix: &str, retries: &Retries) -> Result<(), Trouble> {
+    let client = config.client(Patience::Probing, retries)?;
     let sorted = |error: &object_store::Error| match error::from_object_store(error) {
         // At a start an unreachable server is most likely a wrong address.
         Cause::Other(Trouble::Unavailable { reason }) => Trouble::Misconfigured {

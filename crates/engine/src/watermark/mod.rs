@@ -244,6 +244,12 @@ impl WatermarkTracker {
             .map(|(id, p)| (*id, p.watermark, p.standing))
     }
 
+    /// How long a partition has been silent at `now` although it could have delivered.
+    pub fn silent_for(&self, partition: Partition, now: Duration) -> Option<Duration> {
+        let since = self.partitions.get(&partition)?.silent_since?;
+        Some(now.saturating_sub(since))
+    }
+
     /// The partition that holds the watermark back: the active one that is least far.
     pub fn held_back_by(&self) -> Option<Partition> {
         self.partitions

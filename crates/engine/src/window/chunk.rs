@@ -6,8 +6,8 @@ use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOption
 use arrow::datatypes::{Field, FieldRef, Schema};
 use datafusion_expr::{EmitTo, GroupsAccumulator};
 
-use super::WindowError;
 use super::keys::{Groups, KeyCodec, Keys};
+use super::{PaneSize, WindowError};
 use crate::units::EventMicros;
 use floodmark_sql::WindowPlan;
 
@@ -16,6 +16,7 @@ use floodmark_sql::WindowPlan;
 #[derive(Debug, Clone)]
 pub struct Chunk {
     batch: RecordBatch,
+    rows: u64,
 }
 
 impl Chunk {
@@ -27,6 +28,11 @@ impl Chunk {
     /// Number of groups.
     pub fn groups(&self) -> usize {
         self.batch.num_rows()
+    }
+
+    /// Number of rows they were made of.
+    pub fn rows(&self) -> u64 {
+        self.rows
     }
 
     /// Bytes held.
@@ -62,8 +68,8 @@ impl Shape {
         })
     }
 
-    /// Takes a stored batch back as a chunk, if it has this output's layout.
-    pub(super) fn chunk(&self, batch: RecordBatch) -> Result<Chunk, WindowError> {
+    /// Takes a stored batch back as a chunk of so many rows, if it has this output's layout.
+    pub(super) fn chunk(&self, batch: RecordBatch, rows: u64) -> Result<Chunk, WindowError> {
         let width = self.plan.keys.len() + self.state_widths.iter().sum::<usize>();
         let keys = self.plan.keys.iter().map(|(_, field)| field.data_type());
         let fits = batch.num_columns() == width
@@ -71,7 +77,7 @@ impl Shape {
                 .zip(batch.columns())
                 .all(|(ty, column)| ty == column.data_type());
         if fits {
-            return Ok(Chunk { batch });
+            return Ok(Chunk { batch, rows });
         }
         Err(WindowError::Mismatch(format!(
             "{width} columns expected, beginning with the group keys; found {:?}",
@@ -101,6 +107,7 @@ impl Shape {
             let (key_columns, mut states) = columns.split_at(self.plan.keys.len());
             let keys = self.codec.encode(key_columns, chunk.groups())?;
             pane.groups.intern(&keys, None, &mut ids);
+            pane.rows += chunk.rows;
             for (accumulator, width) in pane.accumulators.iter_mut().zip(&self.state_widths) {
                 let (mine, rest) = states.split_at(*width);
                 accumulator.merge_batch(mine, &ids, pane.groups.len())?;
@@ -120,6 +127,7 @@ pub(super) struct Arguments {
 /// The groups of one window and their accumulators.
 pub(super) struct Pane {
     groups: Groups,
+    rows: u64,
     accumulators: Vec<Box<dyn GroupsAccumulator>>,
 }
 
@@ -133,6 +141,7 @@ impl Pane {
             .collect::<Result<_, _>>()?;
         Ok(Self {
             groups: Groups::new(),
+            rows: 0,
             accumulators,
         })
     }
@@ -146,6 +155,7 @@ impl Pane {
         ids: &mut Vec<usize>,
     ) -> Result<(), WindowError> {
         self.groups.intern(keys, selection, ids);
+        self.rows += ids.len() as u64;
         let inputs = arguments.values.iter().zip(&arguments.filters);
         for (accumulator, (values, filter)) in self.accumulators.iter_mut().zip(inputs) {
             accumulator.update_batch(values, ids, filter.as_ref(), self.groups.len())?;
@@ -153,8 +163,11 @@ impl Pane {
         Ok(())
     }
 
-    pub(super) fn groups(&self) -> usize {
-        self.groups.len()
+    pub(super) fn size(&self) -> PaneSize {
+        PaneSize {
+            groups: self.groups.len(),
+            rows: self.rows,
+        }
     }
 
     pub(super) fn memory(&self) -> usize {
@@ -162,7 +175,7 @@ impl Pane {
     }
 
     pub(super) fn into_chunk(mut self, shape: &Shape) -> Result<Chunk, WindowError> {
-        let rows = self.groups.len();
+        let (groups, rows) = (self.groups.len(), self.rows);
         let mut states = Vec::new();
         for accumulator in &mut self.accumulators {
             states.extend(accumulator.state(EmitTo::All)?);
@@ -173,9 +186,9 @@ impl Pane {
         let fields = columns.iter().enumerate();
         let fields = fields.map(|(i, c)| Field::new(format!("c{i}"), c.data_type().clone(), true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let options = RecordBatchOptions::new().with_row_count(Some(groups));
         let batch = RecordBatch::try_new_with_options(schema, columns, &options)?;
-        Ok(Chunk { batch })
+        Ok(Chunk { batch, rows })
     }
 
     fn into_results(

@@ -25,8 +25,17 @@ mod open;
 mod operator;
 
 pub use chunk::Chunk;
-pub use open::{OpenWindows, StoredChunk, WindowChunks};
+pub use open::{Fired, OpenWindows, StoredChunk, WindowChunks};
 pub use operator::{Late, Pushed, WindowOperator};
+
+/// How much is in one window, or in a part of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PaneSize {
+    /// Groups.
+    pub groups: usize,
+    /// Rows they were made of.
+    pub rows: u64,
+}
 
 /// Why a window operation failed: an expression or accumulator refused its input (an overflow,
 /// say), or a chunk does not fit the plan.

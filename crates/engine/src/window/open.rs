@@ -27,6 +27,19 @@ pub struct StoredChunk<R> {
 /// The chunks of one window.
 pub type WindowChunks<R> = Vec<StoredChunk<R>>;
 
+/// A window that has fired.
+#[derive(Debug, Clone)]
+pub struct Fired {
+    /// Its start.
+    pub start: EventMicros,
+    /// Its end.
+    pub end: EventMicros,
+    /// Rows that went into it.
+    pub rows: u64,
+    /// Its results, one a group, with the schema of [`WindowPlan::schema`].
+    pub results: RecordBatch,
+}
+
 /// Windows that have not fired. `R` refers to a stored chunk.
 pub struct OpenWindows<R> {
     shape: Shape,
@@ -45,14 +58,15 @@ impl<R: Clone> OpenWindows<R> {
         })
     }
 
-    /// Takes a stored chunk back.
+    /// Takes a stored chunk of so many rows back.
     pub fn restore(
         &mut self,
         start: EventMicros,
         batch: RecordBatch,
+        rows: u64,
         stored: R,
     ) -> Result<(), WindowError> {
-        let chunk = self.shape.chunk(batch)?;
+        let chunk = self.shape.chunk(batch, rows)?;
         let stored = StoredChunk {
             chunk,
             stored: Some(stored),
@@ -82,29 +96,28 @@ impl<R: Clone> OpenWindows<R> {
         Ok(())
     }
 
-    /// Takes the windows out that `watermark` has reached, in order, as results with the schema
-    /// of [`WindowPlan::schema`].
-    pub fn fire(
-        &mut self,
-        watermark: Watermark,
-    ) -> Result<Vec<(EventMicros, RecordBatch)>, WindowError> {
+    /// Takes the windows out that `watermark` has reached, in order.
+    pub fn fire(&mut self, watermark: Watermark) -> Result<Vec<Fired>, WindowError> {
         let mut fired = Vec::new();
         while let Some(entry) = self.windows.first_entry() {
             let start = *entry.key();
-            if !watermark.has_reached(self.shape.plan.size.end(start)) {
+            let end = self.shape.plan.size.end(start);
+            if !watermark.has_reached(end) {
                 break;
             }
             let chunks: Vec<Chunk> = entry.remove().into_iter().map(|c| c.chunk).collect();
-            fired.push((start, self.shape.results(start, &chunks)?));
+            fired.push(Fired {
+                start,
+                end,
+                rows: chunks.iter().map(Chunk::rows).sum(),
+                results: self.shape.results(start, &chunks)?,
+            });
         }
         Ok(fired)
     }
 
     /// Fires every window, in order. Those that `watermark` has not reached are noted as closed.
-    pub fn fire_all(
-        &mut self,
-        watermark: Watermark,
-    ) -> Result<Vec<(EventMicros, RecordBatch)>, WindowError> {
+    pub fn fire_all(&mut self, watermark: Watermark) -> Result<Vec<Fired>, WindowError> {
         let mut fired = self.fire(watermark)?;
         self.closed.extend(self.windows.keys());
         fired.extend(self.fire(Watermark(i64::MAX))?);
@@ -136,6 +149,11 @@ impl<R: Clone> OpenWindows<R> {
         self.windows
             .iter_mut()
             .map(|(start, chunks)| (*start, chunks))
+    }
+
+    /// End of the window that starts at `start`.
+    pub fn end(&self, start: EventMicros) -> EventMicros {
+        self.shape.plan.size.end(start)
     }
 
     /// End of the last open window.

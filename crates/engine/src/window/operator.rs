@@ -9,7 +9,7 @@ use arrow::datatypes::TimestampMicrosecondType;
 
 use super::chunk::{Arguments, Chunk, Pane, Shape};
 use super::keys::Keys;
-use super::{WindowError, window_start};
+use super::{PaneSize, WindowError, window_start};
 use crate::rows::Rows;
 use crate::units::EventMicros;
 use crate::watermark::Watermark;
@@ -131,11 +131,9 @@ impl WindowOperator {
             .collect()
     }
 
-    /// Windows that have rows since the last barrier: start, and groups.
-    pub fn panes(&self) -> impl Iterator<Item = (EventMicros, usize)> + '_ {
-        self.panes
-            .iter()
-            .map(|(start, pane)| (*start, pane.groups()))
+    /// Windows that have rows since the last barrier: start, and what is in them.
+    pub fn panes(&self) -> impl Iterator<Item = (EventMicros, PaneSize)> + '_ {
+        self.panes.iter().map(|(start, pane)| (*start, pane.size()))
     }
 
     /// Bytes held.

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use floodmark_broker::Broker;
 use floodmark_engine::runtime::{RunOptions, Status};
+use floodmark_engine::telemetry::Telemetry;
 
 use self::directory::{Directory, Position};
 use self::pipeline::DemoPipeline;
@@ -31,7 +32,9 @@ use super::engine::live::{DRAINING, Live, Screen};
 use super::engine::{Engine, TICK, ledger};
 use super::exit::Failure;
 use super::generate::values::{self, Rate};
+use super::http::{self, Http};
 use super::{log, topics};
+use crate::http::{Listener, url};
 use crate::os::StopFlag;
 
 /// How long the engine may take to read what the generator has sent, before it is drained anyway.
@@ -82,17 +85,34 @@ pub(crate) struct Args {
     #[arg(long, default_value = "127.0.0.1:9092", value_name = "HOST:PORT")]
     listen: String,
 
+    /// Address of the dashboard, /metrics, /healthz and /readyz, or off; a port alone is one of
+    /// 127.0.0.1, and port 0 takes a free one
+    #[arg(
+        long,
+        value_name = "HOST:PORT|off",
+        default_value = "127.0.0.1:8787",
+        value_parser = http::flag
+    )]
+    http: Http,
+
     #[command(flatten)]
     log: log::LogArgs,
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let screen = Screen::new(&args.log);
-    log::init(&args.log, screen.log_writer());
+    let telemetry = args.http.telemetry();
+    log::init(&args.log, screen.log_writer(), Some(telemetry.samples()));
     let stop_flag = StopFlag::install();
     let (directory, position) = Directory::open(&args.data)?;
+    let seen = Seen {
+        listener: args.http.listen()?,
+        telemetry,
+    };
     let broker = start_broker(args, &directory)?;
-    let outcome = run_on(args, screen, &stop_flag, &directory, position, &broker);
+    let outcome = run_on(
+        args, screen, &stop_flag, &directory, position, &broker, seen,
+    );
     let stopped = broker.stop().context("stopping the broker");
     outcome?;
     Ok(stopped?)
@@ -105,6 +125,12 @@ fn start_broker(args: &Args, directory: &Directory) -> anyhow::Result<Broker> {
     builder.start().map_err(explain)
 }
 
+/// How the engine is seen from outside.
+struct Seen {
+    listener: Option<Listener>,
+    telemetry: Telemetry,
+}
+
 /// Everything between the broker's start and its end.
 fn run_on(
     args: &Args,
@@ -113,6 +139,7 @@ fn run_on(
     directory: &Directory,
     position: Position,
     broker: &Broker,
+    seen: Seen,
 ) -> Result<(), Failure> {
     let address = broker.address();
     let file = directory.pipeline_file();
@@ -130,6 +157,10 @@ fn run_on(
     let live = screen.start(&planned.pipeline.name);
     let places = Places {
         broker: &address,
+        dashboard: seen
+            .listener
+            .as_ref()
+            .map(|listener| url(listener.address())),
         shown: &args.data,
         directory: directory.path(),
         pipeline: &planned.pipeline,
@@ -145,7 +176,7 @@ fn run_on(
         close_windows: args.run_for.is_some(),
     };
     let demo = Demo {
-        engine: Engine::start(planned, options)?,
+        engine: Engine::start(planned, options, seen.telemetry, seen.listener)?,
         stage: Stage::Flowing(traffic),
         failure: None,
         flow,
@@ -166,6 +197,7 @@ fn introduce(live: &Live, places: &Places<'_>, flow: &Flow) {
     tracing::info!(
         broker = places.broker,
         directory = %places.directory.display(),
+        dashboard = places.dashboard,
         "demo: broker, generator and pipeline in one process, for trying, not for production"
     );
     if let Some(beginning) = words::beginning(flow) {

@@ -10,12 +10,16 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use floodmark_engine::connect::connect;
 use floodmark_engine::runtime::{
     EngineError, Finished, RunOptions, Status, StatusBoard, StopSignal, run,
 };
 
+use floodmark_engine::telemetry::Telemetry;
+
 use super::exit::Failure;
 use super::load::Planned;
+use crate::http::{self, Listener, Server, Subject};
 
 /// How often the terminal and the signal flag are looked after.
 pub(super) const TICK: Duration = Duration::from_millis(100);
@@ -28,11 +32,18 @@ pub(super) struct Engine {
     board: StatusBoard,
     /// Ends with the engine, and not before.
     _io: tokio::runtime::Runtime,
+    /// The same.
+    _server: Option<Server>,
 }
 
 impl Engine {
-    /// Starts the engine; it connects by itself.
-    pub(super) fn start(planned: Planned, options: RunOptions) -> anyhow::Result<Self> {
+    /// Starts the engine; it connects by itself. `listener` is served from now on.
+    pub(super) fn start(
+        planned: Planned,
+        options: RunOptions,
+        telemetry: Telemetry,
+        listener: Option<Listener>,
+    ) -> anyhow::Result<Self> {
         let io = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("io")
@@ -40,16 +51,27 @@ impl Engine {
             .build()
             .context("starting the I/O runtime")?;
         let (stop, board) = (StopSignal::new(), StatusBoard::new());
+        let failure = http::Failure::default();
+        let Planned {
+            pipeline,
+            plan,
+            text,
+        } = planned;
+        let server = listener.map(|listener| {
+            let subject = Subject::new(&pipeline, &plan, &text, &board, &telemetry, &failure);
+            listener.serve(subject)
+        });
+        let server = server.transpose()?;
         let body = {
             let (stop, board, io) = (stop.clone(), board.clone(), io.handle().clone());
             move || {
-                let parts = floodmark_engine::connect::connect(
-                    planned.pipeline,
-                    planned.plan,
-                    options.until_caught_up,
-                    io,
-                )?;
-                run(parts, options, &stop, &board)
+                // Says so even if it panics.
+                let end = End(failure);
+                let ends = options.until_caught_up;
+                let outcome = connect(pipeline, plan, ends, io, telemetry)
+                    .and_then(|parts| run(parts, options, &stop, &board));
+                end.with(&outcome);
+                outcome
             }
         };
         let coordinator = std::thread::Builder::new()
@@ -61,6 +83,7 @@ impl Engine {
             stop,
             board,
             _io: io,
+            _server: server,
         })
     }
 
@@ -96,5 +119,25 @@ impl Engine {
             }
         };
         (outcome, self.board.read())
+    }
+}
+
+/// Tells those who look how the engine's thread ended.
+struct End(http::Failure);
+
+impl End {
+    fn with(&self, outcome: &Result<Finished, EngineError>) {
+        if let Err(error) = outcome {
+            self.0.is(error.to_string());
+        }
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0
+                .is("the coordinator panicked; please report it".to_owned());
+        }
     }
 }

@@ -20,6 +20,8 @@ const MAX_FILE_BYTES: u64 = 16 << 20;
 pub(crate) struct Loaded {
     /// The pipeline.
     pub(crate) pipeline: Pipeline,
+    /// The file's text.
+    text: String,
 }
 
 /// The variables of this process.
@@ -33,7 +35,7 @@ pub(crate) fn load(path: &Path, environment: Environment<'_>) -> Result<Loaded, 
     let (pipeline, diagnostics) = examine(&text, environment);
     print(path, &text, &diagnostics);
     match pipeline {
-        Some(pipeline) => Ok(Loaded { pipeline }),
+        Some(pipeline) => Ok(Loaded { pipeline, text }),
         None => Err(Failure::Invalid),
     }
 }
@@ -44,6 +46,8 @@ pub(crate) struct Planned {
     pub(crate) pipeline: Arc<Pipeline>,
     /// Its queries.
     pub(crate) plan: Arc<Plan>,
+    /// The file's text.
+    pub(crate) text: String,
 }
 
 /// Reads, validates and plans a pipeline file.
@@ -55,6 +59,7 @@ pub(crate) fn load_and_plan(path: &Path, environment: Environment<'_>) -> Result
     Ok(Planned {
         pipeline: Arc::new(loaded.pipeline),
         plan: Arc::new(plan),
+        text: loaded.text,
     })
 }
 

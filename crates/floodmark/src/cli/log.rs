@@ -2,9 +2,16 @@
 
 use std::io::{IsTerminal, Write};
 
+use floodmark_engine::telemetry::{SampleKind, Samples};
 use indicatif::MultiProgress;
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -69,8 +76,69 @@ impl<'a> MakeWriter<'a> for LogWriter {
     }
 }
 
-/// Sets logging up for the process.
-pub(crate) fn init(args: &LogArgs, writer: LogWriter) {
+/// Takes samples of warnings and errors, for whoever looks over HTTP.
+struct Sampler(Samples);
+
+impl<S: Subscriber> Layer<S> for Sampler {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let level = *event.metadata().level();
+        if level > Level::WARN {
+            return;
+        }
+        let now_ms = jiff::Timestamp::now().as_millisecond();
+        self.0.take(SampleKind::Log, now_ms, None, || {
+            let mut fields = Fields::default();
+            event.record(&mut fields);
+            serde_json::json!({
+                "level": level.as_str(),
+                "message": fields.message,
+                "fields": fields.others,
+            })
+        });
+    }
+}
+
+/// What a log line says.
+#[derive(Default)]
+struct Fields {
+    message: String,
+    others: Map<String, Value>,
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        let text = format!("{value:?}");
+        if field.name() == "message" {
+            self.message = text;
+        } else {
+            self.others.insert(field.name().to_owned(), text.into());
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            value.clone_into(&mut self.message);
+        } else {
+            self.others.insert(field.name().to_owned(), value.into());
+        }
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.others.insert(field.name().to_owned(), value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.others.insert(field.name().to_owned(), value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.others.insert(field.name().to_owned(), value.into());
+    }
+}
+
+/// Sets logging up for the process; of warnings and errors samples are taken if that is given.
+pub(crate) fn init(args: &LogArgs, writer: LogWriter, samples: Option<&Samples>) {
+    let sampler = samples.map(|samples| Sampler(samples.clone()));
     let level = match args.verbose {
         0 => "info",
         1 => "debug",
@@ -85,7 +153,10 @@ pub(crate) fn init(args: &LogArgs, writer: LogWriter) {
         .with_target(false);
     // A second call in one process (tests) keeps the first set-up.
     let _ = match args.log_format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().with_ansi(false).try_init(),
+        LogFormat::Text => builder.finish().with(sampler).try_init(),
+        LogFormat::Json => {
+            let builder = builder.json().with_ansi(false);
+            builder.finish().with(sampler).try_init()
+        }
     };
 }

@@ -9,6 +9,7 @@ mod demo;
 mod engine;
 mod exit;
 mod generate;
+mod http;
 mod load;
 mod log;
 mod probe;

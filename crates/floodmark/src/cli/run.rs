@@ -9,6 +9,7 @@ use floodmark_engine::runtime::RunOptions;
 
 use super::engine::{Engine, TICK, ledger, live};
 use super::exit::Failure;
+use super::http::{self, Http};
 use super::load;
 use super::log;
 use crate::os::{StopFlag, usage};
@@ -27,6 +28,7 @@ Exit codes: 0 done, 1 failed at run time, 2 usage, 3 fenced by another instance,
 
 Examples:
   floodmark run pipelines/sensors.toml
+  floodmark run pipelines/sensors.toml --http 127.0.0.1:8787
   floodmark run pipelines/sensors.toml --until-caught-up --report report.json
   KAFKA_BROKERS=broker:9092 floodmark run pipelines/sensors.toml --log-format json")]
 pub(crate) struct Args {
@@ -42,6 +44,11 @@ pub(crate) struct Args {
     #[arg(long)]
     close_windows: bool,
 
+    /// Serve dashboard, /metrics, /healthz and /readyz at this address, or off. A port alone is one
+    /// of 127.0.0.1. Whoever reaches the address sees rows of the pipeline
+    #[arg(long, value_name = "HOST:PORT|off", default_value = "off", value_parser = http::flag)]
+    http: Http,
+
     /// Write a report (JSON) at the end
     #[arg(long, value_name = "OUT.json")]
     report: Option<PathBuf>,
@@ -52,7 +59,8 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let screen = live::Screen::new(&args.log);
-    log::init(&args.log, screen.log_writer());
+    let telemetry = args.http.telemetry();
+    log::init(&args.log, screen.log_writer(), Some(telemetry.samples()));
     let stop_flag = StopFlag::install();
     let started = Instant::now();
     let planned = load::load_and_plan(&args.file, &load::variable)?;
@@ -61,8 +69,12 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         until_caught_up: args.until_caught_up,
         close_windows: args.close_windows,
     };
-    let engine = Engine::start(planned, options)?;
+    let listener = args.http.listen()?;
     let mut live = screen.start(&name);
+    if let Some(listener) = &listener {
+        live.print(&http::says_where(listener.address()));
+    }
+    let engine = Engine::start(planned, options, telemetry, listener)?;
     while !engine.is_finished() {
         if stop_flag.is_set() && !engine.is_stopped() {
             engine.stop();

@@ -11,7 +11,8 @@ use super::process::Process;
 /// Runs a demo that must not come to run, and hides what differs from run to run.
 fn refused(dir: &Path, listen: &str) -> String {
     let data = dir.to_str().unwrap();
-    let shown = floodmark(&["demo", "--listen", listen, "--data", data], &[]);
+    let flags = ["demo", "--listen", listen, "--data", data, "--http", "off"];
+    let shown = floodmark(&flags, &[]);
     shown.replace(data, "DIR").replace(listen, "HOST:PORT")
 }
 
@@ -54,7 +55,8 @@ fn its_help_says_what_it_does() {
 fn from_nothing_to_alerts_and_files_and_on_where_it_stopped() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
-    let flags = ["--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()];
+    let (listen, data_dir) = ("127.0.0.1:0", data.to_str().unwrap());
+    let flags = ["--listen", listen, "--data", data_dir, "--http", "off"];
     let demo = |run_for| Process::start(&[&["demo", "--for", run_for], &flags[..]].concat());
 
     let mut first = demo("12s");
@@ -87,7 +89,9 @@ fn from_nothing_to_alerts_and_files_and_on_where_it_stopped() {
 fn the_first_ctrl_c_drains() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().to_str().unwrap();
-    let mut demo = Process::start(&["demo", "--listen", "127.0.0.1:0", "--data", data]);
+    let (listen, http) = ("127.0.0.1:0", "127.0.0.1:0");
+    let flags = ["demo", "--listen", listen, "--http", http, "--data", data];
+    let mut demo = Process::start(&flags);
     read(&demo.address(), "sensor_alerts", 1);
     demo.interrupt();
     assert_eq!(demo.end().code(), Some(0), "{}", demo.output());
@@ -102,6 +106,27 @@ fn a_port_that_is_taken_is_named_with_the_way_out() {
         dir.path(),
         &taken.local_addr().unwrap().to_string()
     ));
+}
+
+#[test]
+fn a_dashboard_s_port_that_is_taken_is_named_with_the_way_out() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (data, at) = (
+        dir.path().to_str().unwrap(),
+        taken.local_addr().unwrap().to_string(),
+    );
+    let flags = [
+        "demo",
+        "--listen",
+        "127.0.0.1:0",
+        "--data",
+        data,
+        "--http",
+        &at,
+    ];
+    let shown = floodmark(&flags, &[]);
+    insta::assert_snapshot!(shown.replace(&at, "HOST:PORT"));
 }
 
 #[test]

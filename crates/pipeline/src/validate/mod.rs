@@ -90,6 +90,7 @@ impl Validator<'_> {
 
     fn output(&mut self, key: &Key, raw: &RawOutput) -> Option<Output> {
         self.identifier(key, "an output");
+        self.not_reserved(key);
         let query = raw.query.given().and_then(|query| self.query(query));
         let sink = raw.sink.given().and_then(|sink| self.sink(key, sink));
         Some(Output {

@@ -10,6 +10,9 @@ use super::Validator;
 /// Longest name: it becomes part of Kafka's transactional ids and of file names.
 const MAX_NAME: usize = 64;
 
+/// What dead letters and late rows are called beside outputs, in metrics.
+const RESERVED: [&str; 2] = ["dead_letter", "late"];
+
 impl Validator<'_> {
     /// The pipeline's own name, which ends up in ids and groups but not in SQL.
     pub(super) fn pipeline_name(&mut self, field: &Field<Text>) -> Option<String> {
@@ -78,6 +81,22 @@ impl Validator<'_> {
             )
             .label(format!("needs a {table}")),
         );
+    }
+
+    /// An output's name must not be that of what catches the rest.
+    pub(super) fn not_reserved(&mut self, key: &Key) {
+        let name = key.name.as_str();
+        if RESERVED.contains(&name) {
+            self.problems.push(
+                Diagnostic::error(
+                    "bad-name",
+                    key.span,
+                    format!("`{name}` cannot be the name of an output"),
+                )
+                .label(format!("in metrics, [{name}] is called that"))
+                .help("choose another name"),
+            );
+        }
     }
 
     /// A name that SQL takes without quotes.

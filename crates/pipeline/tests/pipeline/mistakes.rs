@@ -135,6 +135,10 @@ fn names_must_suit_sql_and_not_collide() {
     );
     assert_eq!(after("\"test\"", "\"-\""), one("bad-name", "\"-\""));
     assert_eq!(
+        after("[outputs.all]", "[outputs.late]"),
+        one("bad-name", "late")
+    );
+    assert_eq!(
         after(
             "[checkpoint]",
             "[views]\nEvents = \"SELECT 1\"\n[checkpoint]"

@@ -239,6 +239,7 @@ impl Coordinator {
         let Stage::Commits { manifest, .. } = barrier.stage else {
             return;
         };
+        self.note_checkpoint(&manifest);
         self.show_positions(&manifest);
         if barrier.last {
             self.settle(*manifest);

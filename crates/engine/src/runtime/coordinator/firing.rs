@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
 use floodmark_sql::{OutputKind, Plan, WindowSize, apply_all};
 
 use super::{AT_END_FOR, BLOCKED_AFTER, Closing, Coordinator, order};
@@ -11,9 +10,10 @@ use crate::checkpoint::ChunkRef;
 use crate::runtime::error::EngineError;
 use crate::runtime::message::{Command, LaneView, Panes, SinkCommand, SinkId, WorkerView, lock};
 use crate::sink::OutputRows;
+use crate::telemetry::{FiredWindow, Told};
 use crate::units::{EventMicros, OutputId, SourceId};
 use crate::watermark::{FutureGuard, Observation, Watermark};
-use crate::window::{OpenWindows, WindowError};
+use crate::window::{Fired, OpenWindows, WindowError};
 
 impl Coordinator {
     pub(super) fn advance_watermarks(&mut self, views: &[WorkerView], now: Duration) {
@@ -156,7 +156,7 @@ impl Coordinator {
     fn fire_with(
         &mut self,
         source: SourceId,
-        fire: impl Fn(&mut OpenWindows<ChunkRef>) -> Result<Fired, WindowError>,
+        fire: impl Fn(&mut OpenWindows<ChunkRef>) -> Result<Vec<Fired>, WindowError>,
     ) -> Result<(), EngineError> {
         let plan = Arc::clone(&self.plan);
         let outputs: Vec<OutputId> = self.windowed(source).map(|(output, _)| output).collect();
@@ -166,21 +166,38 @@ impl Coordinator {
             };
             let fired = fire(open).map_err(|e| window_error(&plan, output, e))?;
             let plan = &plan.outputs[output.0];
-            for (_, batch) in fired {
-                let batch = apply_all(&plan.after, batch).map_err(|source| EngineError::Query {
-                    output: plan.name.clone(),
-                    source,
+            for window in fired {
+                let told = self.has_fired(output, &plan.name, &window);
+                let batch = apply_all(&plan.after, window.results).map_err(|source| {
+                    EngineError::Query {
+                        output: plan.name.clone(),
+                        source,
+                    }
                 })?;
                 if batch.num_rows() > 0 {
                     let rows = OutputRows {
                         batch,
                         origin: None,
                     };
-                    self.tell(SinkId(output.0), SinkCommand::Write(rows, Vec::new()))?;
+                    let command = SinkCommand::Write(rows, Vec::new(), told);
+                    self.tell(SinkId(output.0), command)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Counts a window that has fired.
+    fn has_fired(&mut self, output: OutputId, name: &str, window: &Fired) -> Told {
+        *self.fired_windows.entry(output).or_default() += 1;
+        let told = FiredWindow {
+            start: window.start,
+            end: window.end,
+            groups: window.results.num_rows() as u64,
+            rows: window.rows,
+        };
+        self.telemetry.fired(name, &told, self.clock.wall_ms());
+        Told::Window(told)
     }
 
     /// Fires every open window, at the end of a run that asks for it. The watermark follows as far
@@ -203,9 +220,6 @@ impl Coordinator {
         Ok(())
     }
 }
-
-/// Fired windows and their results.
-type Fired = Vec<(EventMicros, RecordBatch)>;
 
 fn window_error(plan: &Plan, output: OutputId, source: WindowError) -> EngineError {
     EngineError::Window {

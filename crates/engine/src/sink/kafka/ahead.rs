@@ -116,11 +116,6 @@ impl KafkaAheadSink {
         Ok(self)
     }
 
-    /// Next offset below which a partition's rows had been sent before this instance began.
-    pub fn resumed_at(&self, source: SourceId, partition: Partition) -> Option<Offset> {
-        self.resumed.get(&(source, partition)).copied()
-    }
-
     fn commit_pending(&mut self) -> Result<(), SinkError> {
         if self.pending.is_empty() {
             return Ok(());
@@ -275,6 +270,10 @@ impl Sink for KafkaAheadSink {
         }
         let wait = (!self.pending.is_empty()).then(|| self.pause());
         Ok((std::mem::take(&mut self.unreported), wait))
+    }
+
+    fn resumed_at(&self, source: SourceId, partition: Partition) -> Option<Offset> {
+        self.resumed.get(&(source, partition)).copied()
     }
 
     fn pre_commit(&mut self, _epoch: Epoch, _last: bool) -> Result<PreCommit, SinkError> {

@@ -367,8 +367,8 @@ fn write_padded(value: i64, width: usize, out: &mut Vec<u8>) {
     let _written = write!(out, "{value:0width$}");
 }
 
-/// Standard alphabet, padded (RFC 4648, section 4).
-fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
+/// Base64 in quotes: standard alphabet, padded (RFC 4648, section 4).
+pub(crate) fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     out.push(b'"');
     for chunk in bytes.chunks(3) {

@@ -30,6 +30,8 @@ use std::time::Duration;
 use datafusion_physical_expr::PhysicalExpr;
 use floodmark_pipeline::KafkaCluster;
 
+use crate::telemetry::Retries;
+
 pub use ahead::{Burial, CursorSource, KafkaAheadSink};
 pub use epoch::KafkaEpochSink;
 
@@ -49,6 +51,8 @@ pub struct SinkTarget {
     pub topic: String,
     /// Shortest time between two transactions (ahead of the checkpoint only).
     pub commit_interval: Duration,
+    /// Counts what has to be done again.
+    pub retries: Retries,
 }
 
 impl SinkTarget {

@@ -178,6 +178,7 @@ impl TransactionalProducer {
                 Err(Next::Replay(error)) => error,
             };
             tracing::debug!(output = self.target.output, attempt, %error, "transaction aborted");
+            self.target.retries.count_kafka();
             self.abort(deadline)?;
             if attempt >= MOST_ATTEMPTS || Instant::now() >= deadline {
                 return Err(self.explain("write to", &error));
@@ -282,6 +283,7 @@ impl TransactionalProducer {
             };
             match self.judge(error) {
                 Next::Retry(_) if Instant::now() + pause < deadline => {
+                    self.target.retries.count_kafka();
                     self.producer.poll(pause);
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }

@@ -31,6 +31,7 @@ use tokio::runtime::Handle;
 use super::{CommitPermit, Committed, OutputRows, PreCommit, Progress, Sink, SinkError};
 use crate::clock::Clock;
 use crate::storage::{StorageError, Store};
+use crate::telemetry::Retries;
 use crate::units::{Epoch, Generation};
 
 mod file;
@@ -75,6 +76,8 @@ pub struct ParquetOptions<'a> {
     pub instance: &'a str,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Counts requests to the store that have to be made again.
+    pub retries: &'a Retries,
 }
 
 /// Writes one output's rows. See the module.
@@ -121,7 +124,11 @@ impl ParquetSink {
         storage: &Storage,
         runtime: Handle,
     ) -> Result<Self, SinkError> {
-        let store = runtime.block_on(Store::open(&options.sink.location, storage))?;
+        let store = runtime.block_on(Store::open_counting(
+            &options.sink.location,
+            storage,
+            options.retries,
+        ))?;
         Self::new(options, store, runtime)
     }
 

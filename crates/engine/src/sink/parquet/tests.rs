@@ -80,6 +80,7 @@ impl World {
             generation: Generation(self.generation),
             instance: &instance,
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            retries: &Retries::default(),
         };
         ParquetSink::open(options, &self.storage, self.runtime.handle().clone())
             .expect("a temporary directory opens")

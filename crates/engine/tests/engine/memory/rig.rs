@@ -150,6 +150,7 @@ impl Rig {
             clock,
             tokio: self.tokio.handle().clone(),
             instance: format!("run-{}", self.runs.fetch_add(1, Ordering::Relaxed)),
+            telemetry: Telemetry::new(0),
         };
         let parts = match death {
             Some(death) => mortal::until(death, parts),

@@ -17,6 +17,8 @@ const CANNOT_FOLLOW: Duration = Duration::from_secs(5);
 pub(super) struct Places<'a> {
     /// The broker's address.
     pub(super) broker: &'a str,
+    /// The dashboard's address, if it is served.
+    pub(super) dashboard: Option<String>,
     /// The directory as the user wrote it.
     pub(super) shown: &'a Path,
     /// Its absolute path.
@@ -29,8 +31,10 @@ impl Places<'_> {
     /// Where everything is.
     pub(super) fn introduction(&self) -> String {
         let (broker, shown) = (self.broker, self.shown.display());
+        let dashboard = self.dashboard.as_deref().unwrap_or("off");
         format!(
             "The demo is a broker, a generator and a pipeline in one process; it needs nothing else.\n  \
+             dashboard {dashboard}\n  \
              broker    {broker}, speaks the Kafka protocol; for trying, tests and CI, not for production\n  \
              pipeline  {file}, yours to edit: stop, edit, start again\n  \
              data      {shown}; a later start goes on with it",

@@ -244,9 +244,9 @@ fn source_lines(name: &str, source: &SourceStatus) -> Vec<String> {
         human(source.ledger.read)
     )];
     if let Some(watermark) = source.watermark {
-        let held = source
-            .held_back_by
-            .map_or("quiet".to_owned(), |p| format!("partition {p} is last"));
+        let held = source.held_back_by.map_or("quiet".to_owned(), |held| {
+            format!("partition {} is last", held.partition)
+        });
         let at = jiff::Timestamp::from_millisecond(watermark.0);
         let at = at.map_or_else(|_| watermark.0.to_string(), |at| format!("{at:.3}"));
         lines.push(format!(
