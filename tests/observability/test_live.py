@@ -1,11 +1,13 @@
 """The stack as it runs: Prometheus scrapes Floodmark, every panel has something to show, an alert fires."""
 
 import math
+import re
 import time
 
 import dashboard as dashboards
 import pytest
-from stack import eventually, get
+import yaml
+from stack import PATIENCE_SECONDS, eventually, get
 from topics import Topics
 
 # What is rightly empty in a run without a limit of memory, and without a restart within the minute.
@@ -38,6 +40,31 @@ def test_prometheus_has_loaded_every_rule_and_evaluates_them(stack):
     rules = eventually("all rules are evaluated", evaluated)
     assert sum(rule["type"] == "alerting" for rule in rules) == 18
     assert [rule["name"] for rule in rules if rule.get("lastError")] == []
+
+
+def test_every_series_that_a_rule_asks_for_exists(stack, root):
+    """A misspelt one would be no error, and its alert would never fire."""
+    groups = [
+        group
+        for name in ("recording.yml", "alerts.yml")
+        for group in yaml.safe_load((root / "deploy/prometheus" / name).read_text())["groups"]
+    ]
+    asked = {
+        series
+        for group in groups
+        for rule in group["rules"]
+        for series in re.findall(r"\b(?:floodmark[_:]|process_)[\w:]+", rule["expr"])
+    }
+    assert len(asked) > 25
+
+    def missing():
+        # There is no limit of memory here.
+        return asked - set(stack.prometheus("label/__name__/values")) - {"floodmark_memory_limit_bytes"}
+
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while missing() and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert missing() == set()
 
 
 def test_the_instance_is_alive_and_ready(stack):
