@@ -98,7 +98,10 @@ impl Journey {
             }
             let refused = match record.value {
                 None => Some("null value".to_owned()),
-                Some(value) => self.decoder.decode(value).err().map(|e| e.to_string()),
+                Some(value) => {
+                    self.bytes += value.len() as u64;
+                    self.decoder.decode(value).err().map(|e| e.to_string())
+                }
             };
             match refused {
                 None => good.push(taken as u32),
@@ -160,10 +163,6 @@ impl Journey {
     fn count_delivered(&mut self, records: &[RawRecord<'_>]) {
         self.read += records.len() as u64;
         self.batches += 1;
-        self.bytes += records
-            .iter()
-            .map(|record| record.value.map_or(0, <[u8]>::len) as u64)
-            .sum::<u64>();
         for run in records.chunk_by(|a, b| a.partition == b.partition) {
             let (Some(view), Some(last)) = (self.partitions.get_mut(&run[0].partition), run.last())
             else {
@@ -267,10 +266,10 @@ impl Journey {
                 if !rows.is_empty() {
                     let progress = progress(self.source, &self.partitions);
                     let told = match &self.event_time {
-                        Some(event_time) => {
+                        Some(event_time) if queue.measures_rows() => {
                             event_times(&rows.origin, source_rows, event_time.column)
                         }
-                        None => Told::Nothing,
+                        _ => Told::Nothing,
                     };
                     let rows = OutputRows {
                         batch: rows.batch,

@@ -9,7 +9,7 @@ use super::error::EngineError;
 use crate::checkpoint::{CheckpointStore, Manifest, Stored};
 use crate::ledger::OutputLedger;
 use crate::sink::{CommitPermit, Committed, OutputRows, PreCommit, Progress};
-use crate::telemetry::{OutputMeter, StageTimes, Told};
+use crate::telemetry::{LatencyOf, OutputMeter, StageTimes, Told};
 use crate::units::{Epoch, EventMicros, Offset, OutputId, Partition, SourceId};
 use crate::watermark::Watermark;
 use crate::window::{Chunk, PaneSize};
@@ -99,6 +99,11 @@ pub(super) struct SinkQueue {
 impl SinkQueue {
     pub(super) fn new(sender: SyncSender<SinkCommand>, meter: Arc<OutputMeter>) -> Self {
         Self { sender, meter }
+    }
+
+    /// Whether each row's latency is measured, for which its event time is needed.
+    pub(super) fn measures_rows(&self) -> bool {
+        self.meter.latency_of() == LatencyOf::Alerts
     }
 
     /// Queues a command; blocks while the queue is full.

@@ -152,7 +152,11 @@ pub(super) fn start(mut parts: Parts, until_caught_up: bool) -> Result<Started, 
     let (sources, claimed) = take_over(&mut parts, until_caught_up)?;
     let mut sinks = Vec::new();
     for (slot, name) in slots(&parts.pipeline) {
-        parts.telemetry.wait_for(format!("opening output '{name}'"));
+        parts.telemetry.wait_for(match slot {
+            SinkSlot::Output(_) => format!("opening output '{name}'"),
+            SinkSlot::DeadLetter => "opening the dead letters' sink".to_owned(),
+            SinkSlot::Late => "opening the late rows' sink".to_owned(),
+        });
         require_ownership(&mut parts, &claimed)?;
         let state = claimed.sinks.get(&name);
         let opened = open_sink(&mut parts, slot, name, &claimed, state);

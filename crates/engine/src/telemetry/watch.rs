@@ -79,6 +79,13 @@ struct Written {
     skipped: u64,
 }
 
+impl Written {
+    /// Whether nothing is to be told when they are visible.
+    fn is_plain(&self) -> bool {
+        self.times.is_empty() && self.window_end.is_none() && self.samples.is_empty()
+    }
+}
+
 /// Follows the rows of one sink. Belongs to its thread.
 pub(crate) struct SinkWatch {
     name: String,
@@ -138,6 +145,10 @@ impl SinkWatch {
         let was_shown = self.was_shown(rows.origin.as_ref(), progress, sink);
         let is_new = |row: usize| was_shown.as_ref().is_none_or(|shown| !shown[row]);
         let (times, window_end) = match told {
+            // What is not measured is not kept: rows may wait a minute for a file to be closed.
+            Told::EventTimes(_) if self.meter.latency_of() != LatencyOf::Alerts => {
+                (ScalarBuffer::from(Vec::new()), None)
+            }
             Told::EventTimes(times) if was_shown.is_none() => (times, None),
             Told::EventTimes(times) => {
                 let new = times.iter().enumerate().filter(|(row, _)| is_new(*row));
@@ -159,7 +170,7 @@ impl SinkWatch {
         };
         self.skipped += new.saturating_sub(samples.len() as u64);
         self.waiting += samples.len();
-        self.line.push_back(Written {
+        self.wait_in_line(Written {
             rows: count,
             times,
             window_end,
@@ -167,6 +178,18 @@ impl SinkWatch {
             skipped,
         });
         self.forget_old_samples();
+    }
+
+    /// Rows of which nothing is to be told join those before them.
+    fn wait_in_line(&mut self, written: Written) {
+        if let Some(last) = self.line.back_mut()
+            && last.is_plain()
+            && written.is_plain()
+        {
+            last.rows += written.rows;
+            return;
+        }
+        self.line.push_back(written);
     }
 
     /// This many rows, the oldest, have become visible by a commit that took so long.

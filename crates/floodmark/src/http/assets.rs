@@ -72,26 +72,37 @@ fn content_type(name: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
     fn every_file_of_the_dashboard_is_compiled_in() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/dashboard");
-        let mut missing = Vec::new();
-        for entry in std::fs::read_dir(folder).expect("the folder") {
-            let entry = entry.expect("an entry");
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let is_file = entry.file_type().expect("a type").is_file();
-            if is_file && !ASSETS.iter().any(|asset| asset.name == name) && !is_aside(&name) {
-                missing.push(name);
-            }
-        }
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http/dashboard");
+        let mut found = Vec::new();
+        collect(&folder, &folder, &mut found);
+        let missing: Vec<&String> = found
+            .iter()
+            .filter(|name| !ASSETS.iter().any(|asset| asset.name == name.as_str()))
+            .collect();
         assert!(missing.is_empty(), "not in ASSETS: {missing:?}");
     }
 
-    /// What stands beside the files for people.
+    fn collect(root: &Path, folder: &Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let name = path.strip_prefix(root).expect("inside").to_string_lossy();
+            if path.is_dir() {
+                collect(root, &path, found);
+            } else if !is_aside(&name) {
+                found.push(name.into_owned());
+            }
+        }
+    }
+
+    /// What stands beside the files for people and tools.
     fn is_aside(name: &str) -> bool {
-        name.ends_with(".md") || name.contains("LICENSE")
+        name.ends_with(".md") || name.contains("LICENSE") || name == "package.json"
     }
 
     #[test]

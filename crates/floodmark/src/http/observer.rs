@@ -14,13 +14,17 @@ use floodmark_pipeline::Pipeline;
 use floodmark_sql::Plan;
 
 use super::history::{History, NOTE_EVERY};
-use super::process;
+use super::process::{self, Usage};
 use super::secrets::Secrets;
 use super::status as api;
 use super::time::{instant, now_ms};
 
 /// An answer that is no older than this is given again.
 const FRESH: Duration = Duration::from_millis(200);
+
+/// What the system says of the process is asked for no more often: a scraper and a dashboard that each
+/// look once a second share it.
+const USAGE_FRESH: Duration = Duration::from_millis(900);
 
 /// Label of dead letters among outputs.
 pub(super) const DEAD_LETTER_LABEL: &str = "dead_letter";
@@ -80,6 +84,8 @@ pub(super) struct Observer {
     history: Mutex<History>,
     /// The last status that was made, and when.
     said: Mutex<Option<(Instant, Arc<str>)>>,
+    /// What the system said last of the process, and when.
+    usage: Mutex<Option<(Instant, Usage)>>,
 }
 
 /// Whether events flow, and what is waited for if they do not.
@@ -96,6 +102,7 @@ impl Observer {
             started_ms: now_ms(),
             history: Mutex::default(),
             said: Mutex::default(),
+            usage: Mutex::default(),
         }
     }
 
@@ -161,16 +168,16 @@ impl Observer {
 
     /// The status as JSON, at most [`FRESH`] old.
     pub(super) fn status_json(&self) -> Arc<str> {
-        let mut said = lock(&self.said);
-        if let Some((at, json)) = said.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
-            let _ = at;
-            return Arc::clone(json);
-        }
-        // Of numbers and strings alone, which JSON can always hold.
-        let json = serde_json::to_string(&self.status()).unwrap_or_else(|_| "null".to_owned());
-        let json: Arc<str> = json.into();
-        *said = Some((Instant::now(), Arc::clone(&json)));
-        json
+        fresh(&self.said, FRESH, || {
+            // Of numbers and strings alone, which JSON can always hold.
+            let json = serde_json::to_string(&self.status());
+            json.unwrap_or_else(|_| "null".to_owned()).into()
+        })
+    }
+
+    /// What the system says of the process, at most [`USAGE_FRESH`] old.
+    pub(super) fn usage(&self) -> Usage {
+        fresh(&self.usage, USAGE_FRESH, process::usage)
     }
 
     /// The status.
@@ -341,7 +348,7 @@ impl Observer {
     }
 
     fn process(&self, status: &Status) -> api::Process {
-        let usage = process::usage();
+        let usage = self.usage();
         api::Process {
             cpu_seconds: usage.cpu_seconds,
             resident_bytes: usage.resident_bytes,
@@ -352,11 +359,7 @@ impl Observer {
     }
 
     /// CPU seconds by what they were spent on.
-    pub(super) fn stages(
-        &self,
-        status: &Status,
-        usage: &process::Usage,
-    ) -> BTreeMap<&'static str, f64> {
+    pub(super) fn stages(&self, status: &Status, usage: &Usage) -> BTreeMap<&'static str, f64> {
         let workers = status.stages;
         let meters = sinks(status).filter_map(|(_, name, _)| self.subject.telemetry.output(name));
         let sink: Duration = meters.map(|meter| meter.cpu()).sum();
@@ -450,6 +453,23 @@ fn at_watermark(watermark: Watermark) -> Option<String> {
 
 fn at_event_time(at: EventMicros) -> Option<String> {
     instant(at.0.div_euclid(1_000))
+}
+
+/// What was made last, if it is no older than `limit`, else what `make` makes.
+fn fresh<T: Clone>(
+    last: &Mutex<Option<(Instant, T)>>,
+    limit: Duration,
+    make: impl FnOnce() -> T,
+) -> T {
+    let mut last = lock(last);
+    match &*last {
+        Some((at, made)) if at.elapsed() < limit => made.clone(),
+        _ => {
+            let made = make();
+            *last = Some((Instant::now(), made.clone()));
+            made
+        }
+    }
 }
 
 /// Seconds by which a watermark is behind the clock.

@@ -66,7 +66,6 @@ pub(crate) struct Listener {
 /// A server; dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct Server {
-    address: SocketAddr,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -129,17 +128,9 @@ impl Listener {
             .spawn(body)
             .context("starting the HTTP thread")?;
         Ok(Server {
-            address,
             stop,
             thread: Some(thread),
         })
-    }
-}
-
-impl Server {
-    /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
     }
 }
 

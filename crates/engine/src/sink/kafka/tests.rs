@@ -8,6 +8,7 @@ use arrow::array::{Array, Int64Array, RecordBatch};
 use super::{KafkaEpochSink, RecordShape, SinkTarget};
 use crate::servers::{Seen, cluster, read_committed, topic};
 use crate::sink::{CommitPermit, OutputRows, PreCommit, Sink, SinkError};
+use crate::telemetry::Retries;
 use crate::units::Epoch;
 
 fn target(stem: &str) -> SinkTarget {
@@ -20,6 +21,7 @@ fn target(stem: &str) -> SinkTarget {
         cluster,
         topic,
         commit_interval: Duration::from_millis(50),
+        retries: Retries::default(),
     }
 }
 

@@ -195,6 +195,8 @@ fn samples_that_wait_long_for_their_rows_are_bounded() {
     let names = rig.names();
     assert_eq!(names.len(), MOST_WAITING);
     assert_eq!(names.last().map(String::as_str), Some("row 999"));
+    // Event times were not kept, for nobody measures them here.
+    assert_eq!(rig.meter.latency().count(), 0);
     assert_eq!(rig.watch.waiting, 0);
 }
 
@@ -242,4 +244,18 @@ fn a_dead_letter_is_shown_as_text_or_as_base64_cut_to_its_limit() {
     );
     assert_eq!(long["bytes"].as_str().map(str::len), Some(MAX_SAMPLE_BYTES));
     assert_eq!(long["length"], 2 * MAX_SAMPLE_BYTES);
+}
+
+#[test]
+fn rows_of_which_nothing_is_told_take_no_room_however_long_they_wait() {
+    let mut rig = Rig::new(Shows::Alerts, LatencyOf::Nothing);
+    rig.watch.samples = Samples::new(0);
+    for _ in 0..1_000 {
+        rig.write(&[0; 100]);
+    }
+    assert_eq!(rig.watch.line.len(), 1);
+    rig.shown(99_999);
+    assert_eq!(rig.watch.line.len(), 1);
+    rig.shown(1);
+    assert!(rig.watch.line.is_empty());
 }

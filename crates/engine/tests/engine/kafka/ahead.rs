@@ -29,6 +29,7 @@ fn target(cluster: &KafkaCluster, topic: &str) -> SinkTarget {
         cluster: cluster.clone(),
         topic: topic.to_owned(),
         commit_interval: Duration::from_millis(50),
+        retries: floodmark_engine::telemetry::Retries::default(),
     }
 }
 

@@ -8,6 +8,7 @@ use floodmark_engine::connect::connect;
 use floodmark_engine::runtime::{
     EngineError, Finished, RunOptions, Status, StatusBoard, StopSignal, run,
 };
+use floodmark_engine::telemetry::Telemetry;
 use floodmark_engine::units::{Offset, Partition};
 use floodmark_pipeline::{KafkaCluster, Pipeline};
 use rdkafka::ClientConfig;
@@ -151,7 +152,13 @@ impl Job {
         let pipeline = Arc::new(self.pipeline());
         let plan = Arc::new(floodmark_sql::plan(&pipeline).expect("valid queries"));
         let tokio = self.tokio.handle().clone();
-        let parts = connect(pipeline, plan, options.until_caught_up, tokio)?;
+        let parts = connect(
+            pipeline,
+            plan,
+            options.until_caught_up,
+            tokio,
+            Telemetry::new(0),
+        )?;
         let parts = match death {
             Some(death) => mortal::until(death, parts),
             None => parts,

@@ -16,6 +16,7 @@ use floodmark_engine::sink::{
     CommitPermit, Committed, OutputRows, PreCommit, Progress, Sink, SinkError,
 };
 use floodmark_engine::storage::Store;
+use floodmark_engine::telemetry::Telemetry;
 use floodmark_engine::testing::{MemorySink, MemorySource, MemoryTable};
 use floodmark_engine::units::{Epoch, OutputId, Partition};
 use floodmark_pipeline::{OnLostPosition, Pipeline, Start};

@@ -149,6 +149,7 @@ mod tests {
     fn places<'a>(pipeline: &'a Pipeline, directory: &'a Path) -> Places<'a> {
         Places {
             broker: "127.0.0.1:9092",
+            dashboard: Some("http://127.0.0.1:8787".to_owned()),
             shown: Path::new("./it's"),
             directory,
             pipeline,

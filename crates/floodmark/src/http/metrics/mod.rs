@@ -90,6 +90,8 @@ impl Collector for All {
             let help = about.help;
             let mut encoder = encoder.encode_descriptor(about.stem, help, unit.as_ref(), kind)?;
             for (labels, value) in series {
+                let names = labels.iter().map(|(name, _)| name);
+                debug_assert!(names.eq(about.labels), "{metric:?} has other labels");
                 if about.kind == Kind::Info {
                     encoder.encode_info(&labels)?;
                 } else if labels.is_empty() {

@@ -9,7 +9,7 @@ use floodmark_engine::watermark::{Standing, Watermark};
 
 use super::names::Metric;
 use crate::http::observer::{Observer, behind, sinks};
-use crate::http::process::{self, Usage};
+use crate::http::process::Usage;
 use crate::http::time::now_ms;
 
 /// A value of a metric.
@@ -39,7 +39,7 @@ pub(super) struct Snapshot {
 impl Snapshot {
     pub(super) fn of(observer: &Arc<Observer>) -> Self {
         let status = observer.engine();
-        let usage = process::usage();
+        let usage = observer.usage();
         Self {
             stages: observer.stages(&status, &usage).into_iter().collect(),
             ready: observer.readiness(&status).ready,

@@ -35,7 +35,8 @@ fn parse(text: &str) -> Arc<Pipeline> {
 
 /// A server of a run that has not started.
 pub(super) struct Served {
-    server: Server,
+    address: SocketAddr,
+    _server: Server,
     pub(super) telemetry: Telemetry,
 }
 
@@ -52,13 +53,14 @@ impl Served {
         let subject = Subject::new(&pipeline, &plan, REFERENCE, &board, &telemetry, &failure);
         let listener = Listener::bind("127.0.0.1:0").expect("a free port");
         Self {
-            server: listener.serve_within(subject, limits).expect("serves"),
+            address: listener.address(),
+            _server: listener.serve_within(subject, limits).expect("serves"),
             telemetry,
         }
     }
 
     pub(super) fn address(&self) -> SocketAddr {
-        self.server.address()
+        self.address
     }
 }
 
@@ -115,7 +117,8 @@ pub(super) fn file(brokers: &str, directory: &Path) -> String {
 
 /// A run with its server.
 pub(super) struct Job {
-    server: Server,
+    address: SocketAddr,
+    _server: Server,
     board: StatusBoard,
     stop: StopSignal,
     engine: JoinHandle<Result<Finished, EngineError>>,
@@ -130,6 +133,7 @@ impl Job {
         let (stop, failure) = (StopSignal::new(), Failure::default());
         let subject = Subject::new(&pipeline, &plan, file, &board, &telemetry, &failure);
         let listener = Listener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.address();
         let server = listener.serve(subject).expect("serves");
         let io = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -146,7 +150,8 @@ impl Job {
             outcome
         });
         Self {
-            server,
+            address,
+            _server: server,
             board,
             stop,
             engine,
@@ -155,7 +160,7 @@ impl Job {
     }
 
     pub(super) fn address(&self) -> SocketAddr {
-        self.server.address()
+        self.address
     }
 
     /// Waits until the engine says so.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::client::wait_for;
 
@@ -86,11 +87,14 @@ pub(super) fn committed(brokers: &str, topic: &str, expected: u64) -> (f64, f64)
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("group.id", "looks")
-        .set("auto.offset.reset", "earliest")
+        .set("enable.auto.commit", "false")
         .set("isolation.level", "read_committed")
         .create()
         .expect("a consumer");
-    consumer.subscribe(&[topic]).expect("a topic");
+    let mut all = TopicPartitionList::new();
+    all.add_partition_offset(topic, 0, Offset::Beginning)
+        .expect("a partition");
+    consumer.assign(&all).expect("assigns");
     let (mut records, mut bytes) = (0.0, 0.0);
     wait_for("committed records", || {
         while let Some(Ok(message)) = consumer.poll(Duration::from_millis(200)) {
