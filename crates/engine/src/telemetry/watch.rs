@@ -26,8 +26,8 @@ use crate::sink::kafka::json::{JsonRows, write_base64};
 use crate::sink::{OutputRows, Progress, Sink};
 use crate::units::{EventMicros, Offset, Partition, SourceId};
 
-/// Most samples a second of one output.
-const SAMPLES_A_SECOND: u32 = 200;
+/// Most samples a second of one output: more than anybody reads.
+const SAMPLES_A_SECOND: u32 = 50;
 
 /// Most samples that wait for their rows to become visible; older ones are passed over.
 const MOST_WAITING: usize = 500;

@@ -138,7 +138,7 @@ impl Visit for Fields {
 
 /// Sets logging up for the process; of warnings and errors samples are taken if that is given.
 pub(crate) fn init(args: &LogArgs, writer: LogWriter, samples: Option<&Samples>) {
-    let sampler = samples.map(|samples| Sampler(samples.clone()));
+    let layer = samples.map(|samples| Sampler(samples.clone()));
     let level = match args.verbose {
         0 => "info",
         1 => "debug",
@@ -153,10 +153,10 @@ pub(crate) fn init(args: &LogArgs, writer: LogWriter, samples: Option<&Samples>)
         .with_target(false);
     // A second call in one process (tests) keeps the first set-up.
     let _ = match args.log_format {
-        LogFormat::Text => builder.finish().with(sampler).try_init(),
+        LogFormat::Text => builder.finish().with(layer).try_init(),
         LogFormat::Json => {
             let builder = builder.json().with_ansi(false);
-            builder.finish().with(sampler).try_init()
+            builder.finish().with(layer).try_init()
         }
     };
 }

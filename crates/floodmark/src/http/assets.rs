@@ -140,7 +140,8 @@ mod tests {
 
     /// What stands beside the files for people and for Node.js, which runs the modules' unit tests.
     fn is_aside(name: &str) -> bool {
-        name.ends_with(".md") || name == "package.json"
+        let ending = Path::new(name).extension();
+        ending.is_some_and(|ending| ending == "md") || name == "package.json"
     }
 
     #[test]

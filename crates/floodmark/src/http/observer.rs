@@ -463,11 +463,11 @@ fn fresh<T: Clone>(
 ) -> T {
     let mut last = lock(last);
     match &*last {
-        Some((at, made)) if at.elapsed() < limit => made.clone(),
+        Some((at, value)) if at.elapsed() < limit => value.clone(),
         _ => {
-            let made = make();
-            *last = Some((Instant::now(), made.clone()));
-            made
+            let value = make();
+            *last = Some((Instant::now(), value.clone()));
+            value
         }
     }
 }

@@ -297,5 +297,6 @@ fn unasked(_: Unasked) -> EngineError {
 /// Sends from a task; the inbox holds every reply there can be, so this does not wait for long.
 async fn reply(inbox: SyncSender<Message>, message: Message) {
     // If the coordinator has gone, nobody needs the answer.
-    let _ = tokio::task::spawn_blocking(move || inbox.send(message)).await;
+    let sent = tokio::task::spawn_blocking(move || drop(inbox.send(message)));
+    let _ = sent.await;
 }

@@ -177,6 +177,7 @@ impl Job {
             cluster: self.cluster.clone(),
             topic: self.topic(Topic::Alerts),
             commit_interval: Duration::ZERO,
+            retries: floodmark_engine::telemetry::Retries::default(),
         };
         let shape = RecordShape::Json {
             key: None,

@@ -28,14 +28,14 @@ use super::observer::Observer;
 /// How metrics are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
-    /// OpenMetrics 1.0.
+    /// `OpenMetrics` 1.0.
     OpenMetrics,
     /// Prometheus's own text format 0.0.4.
     Prometheus,
 }
 
 impl Format {
-    /// What a client takes, by its `Accept`: OpenMetrics if it names that, else the format that
+    /// What a client takes, by its `Accept`: `OpenMetrics` if it names that, else the format that
     /// everything reads.
     pub(super) fn accepted(accept: &str) -> Self {
         if accept.contains("application/openmetrics-text") {

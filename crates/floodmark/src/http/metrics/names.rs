@@ -47,7 +47,7 @@ macro_rules! metrics {
         /// Every metric.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(in crate::http) enum Metric {
-            $(#[doc = $help] $metric,)*
+            $($metric,)*
         }
 
         impl Metric {

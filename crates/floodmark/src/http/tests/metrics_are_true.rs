@@ -95,7 +95,7 @@ impl Comparison<'_> {
             }
             Metric::WatermarkHeldBack => self.of_partition(name, 1.0),
             Metric::OpenWindows | Metric::OpenGroups | Metric::FiredWindows | Metric::State => {
-                self.windows(metric, name)
+                self.windows(metric, name);
             }
             Metric::OutputRows
             | Metric::OutputFiles
