@@ -14,7 +14,9 @@ def use_suite_python():
     try:
         import confluent_kafka  # noqa: F401
         import duckdb  # noqa: F401
+        import nbclient  # noqa: F401
         import polars  # noqa: F401
+        import yaml  # noqa: F401
     except ImportError:
         command = [sys.executable, str(ROOT / "scripts/services"), "python"]
         python = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()

@@ -128,6 +128,12 @@ class Kafka(Service):
 
     name = "kafka"
     heap = "1g"
+    # Everything to standard output.
+    LOGGING = (
+        '<Configuration status="WARN"><Appenders><Console name="out">'
+        '<PatternLayout pattern="[%d] %p %m (%c)%n"/></Console></Appenders>'
+        '<Loggers><Root level="INFO"><AppenderRef ref="out"/></Root></Loggers></Configuration>\n'
+    )
 
     def folder(self):
         return CACHE / f"kafka-{KAFKA_VERSION}"
@@ -195,11 +201,7 @@ class Kafka(Service):
         properties = self.dir / "server.properties"
         properties.write_text("".join(f"{k}={v}\n" for k, v in self.settings(ports).items()))
         logging = self.dir / "log4j2.xml"
-        logging.write_text(
-            '<Configuration status="WARN"><Appenders><Console name="out">'
-            '<PatternLayout pattern="[%d] %p %m (%c)%n"/></Console></Appenders>'
-            '<Loggers><Root level="INFO"><AppenderRef ref="out"/></Root></Loggers></Configuration>\n'
-        )
+        logging.write_text(self.LOGGING)
         java_command = [java, f"-Xmx{self.heap}", "-cp", f"{installed}/libs/*", f"-Dlog4j2.configurationFile={logging}"]
         if not (data / "meta.properties").exists():
             data.mkdir(parents=True, exist_ok=True)

@@ -5,8 +5,10 @@ write. FLOODMARK_CRASH_SEED repeats a run, FLOODMARK_CRASH_KILLS says how many k
 
 import os
 import random
+import sys
 import threading
 import time
+import traceback
 
 import pytest
 from clients import create, read, transactional, unique
@@ -15,8 +17,17 @@ from embedded import Broker
 
 PARTITIONS = 3
 KILLS = int(os.environ.get("FLOODMARK_CRASH_KILLS", "10"))
-# How long clients go on trying, longer than any restart, and how soon they do.
-STUBBORN = {"message.timeout.ms": 60_000, "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 100}
+# How long clients go on trying, longer than any restart, and how soon they do. The strategy: see README.md.
+STUBBORN = {
+    "message.timeout.ms": 60_000,
+    "reconnect.backoff.ms": 20,
+    "reconnect.backoff.max.ms": 100,
+    "metadata.recovery.strategy": "none",
+}
+# Longest wait of a single call on the broker, and for a client to end: it may be before the first call of a
+# transaction, which makes four, and registers once more at its end.
+CALL_SECONDS = 60
+END_SECONDS = 5 * CALL_SECONDS + 30
 
 pytestmark = pytest.mark.skipif(
     "FLOODMARK_TEST_BROKERS" in os.environ, reason="kills the broker: only its own, not a named one"
@@ -55,10 +66,15 @@ class Load(threading.Thread):
 
     def end(self):
         self.over.set()
-        self.join(180)
-        assert not self.is_alive(), "the client does not end"
+        self.join(END_SECONDS)
+        assert not self.is_alive(), f"the client does not end:\n{self.place()}"
         if self.error:
             raise self.error
+
+    def place(self):
+        """Where the thread is."""
+        frame = sys._current_frames().get(self.ident)
+        return "".join(traceback.format_stack(frame)) if frame else "(it has ended)"
 
 
 def kill_again_and_again(broker, seed, loads):
@@ -140,17 +156,17 @@ def test_every_committed_transaction_is_whole_and_no_aborted_one_is_seen(broker,
                     producer.produce(topic, str(number), partition=partition)
                 chance = choices.random()
                 if chance < 0.2:
-                    producer.flush(60)
+                    producer.flush(CALL_SECONDS)
                     outcome = aborted
-                    producer.abort_transaction(60)
+                    producer.abort_transaction(CALL_SECONDS)
                 elif chance < 0.3:
                     # Left open; the next owner of the id aborts it.
-                    producer.flush(60)
+                    producer.flush(CALL_SECONDS)
                     outcome, producer = aborted, None
                 else:
                     at = [TopicPartition(source, 0, number)]
-                    producer.send_offsets_to_transaction(at, metadata, 60)
-                    producer.commit_transaction(60)
+                    producer.send_offsets_to_transaction(at, metadata, CALL_SECONDS)
+                    producer.commit_transaction(CALL_SECONDS)
                     outcome = committed
             except KafkaException:
                 # Whatever it was, the next owner of the id clears it up.
@@ -192,7 +208,7 @@ def test_a_group_goes_on_where_it_committed_before_the_kill(broker, seed):
                 kept.append(offset)
             except KafkaException:
                 continue
-        (place,) = consumer.committed([TopicPartition(topic, 0)], timeout=60)
+        (place,) = consumer.committed([TopicPartition(topic, 0)], timeout=CALL_SECONDS)
         # One whose answer was lost may be kept as well.
         assert kept[-1] <= place.offset <= offset
         consumer.close()

@@ -27,6 +27,11 @@ PARTITIONS = 2
 INTERVAL = "100 ms"
 # Younger files stay open over a checkpoint, so that checkpoints carry rows.
 ROLL = "250 ms"
+# Files of the window output that are uploaded in several parts of 8 MiB.
+BIG_FILES = {
+    "count(*) AS events,": "repeat(device_id, 100000) AS padding, count(*) AS events,",
+    "partition_by = {": 'compression = "none"\npartition_by = {',
+}
 # What any single wait may take on a busy machine.
 PATIENCE = 120
 KILLED = -signal.SIGKILL
@@ -85,15 +90,16 @@ def events(folder, seed):
 
 
 class Script:
-    """One job, driven along the script."""
+    """One job, driven along the script; `replacements` change its file further."""
 
-    def __init__(self, place, shim, portions):
+    def __init__(self, place, shim, portions, replacements=None):
         self.place, self.shim, self.portions = place, shim, portions
         self.job = place.job()
         self.job.write_file(
             **{
                 'interval = "10 seconds"': f'interval = "{INTERVAL}"',
                 f'path = "{self.job.curated}"': f'path = "{self.job.curated}"\nroll_interval = "{ROLL}"',
+                **(replacements or {}),
             }
         )
         for topic, partitions in ((self.job.source, PARTITIONS), (self.job.alerts, 1), (self.job.dead, 1)):

@@ -13,7 +13,7 @@ import random
 import shutil
 
 import pytest
-from steps import EVERY, NEVER, SEED, Death, Script
+from steps import BIG_FILES, EVERY, NEVER, SEED, Death, Script
 
 REPORT = os.environ.get("FLOODMARK_CRASH_REPORT")
 # Two deaths in a row, at places drawn at random: how many pairs are tried a place.
@@ -24,18 +24,21 @@ SURVIVORS = 2
 ENOUGH_FAILURES = 3
 # Only where a server does the work is dying after a step other than dying before the next one.
 REQUESTS = ("kafka ", "http ")
+# What steps are about; of `_staged/curated` the first.
+TARGETS = ("_staged", "manifest", "state", "curated", "late")
 
 
 class Walk:
     """Cases of one test: what was hit, and what was wrong."""
 
-    def __init__(self, what, place, shim, portions):
+    def __init__(self, what, place, shim, portions, replacements=None):
         self.what, self.place, self.shim, self.portions = what, place, shim, portions
+        self.replacements = replacements
         self.cases, self.late, self.hit, self.failures = 0, 0, collections.Counter(), []
 
     def case(self, first, last=NEVER):
         """Two runs, each with its death, then one that finishes; whether each of them died."""
-        script = Script(self.place, self.shim, self.portions)
+        script = Script(self.place, self.shim, self.portions, self.replacements)
         died = [script.first_run(first)]
         report = script.last_run(last)
         died.append(report is None)
@@ -92,7 +95,7 @@ def kind(step):
     _, what, rest = step.split(" ", 2)
     if what == "kafka":
         return f"kafka {rest}"
-    target = next((part for part in ("manifest", "state", "curated", "late") if f"/{part}" in rest), "other")
+    target = next((part for part in TARGETS if f"/{part}" in rest), "other")
     if what == "http":
         query = rest.partition("?")[2]
         part = "uploads" if query == "uploads" else query.partition("=")[0] or "object"
@@ -100,9 +103,8 @@ def kind(step):
     return f"{what} {target}"
 
 
-def publishing(place):
-    """The first time that a file becomes visible: the manifest is durable, its work is not done."""
-    return Death(1, only=".parquet?uploadId=" if place.store.endpoint else ".parquet\n")
+# The first time that a file becomes visible: the manifest is durable, its work is not done.
+PUBLISHING = Death(1, only=".parquet\n")
 
 
 def deaths(after):
@@ -128,12 +130,24 @@ def test_a_recovery_may_die_at_any_step(place, shim, portions, after):
     walk = Walk(f"recovery, {'after a request' if after else 'before a step'}", place, shim, portions)
 
     def case(death):
-        first, again = walk.case(publishing(place), death)
+        first, again = walk.case(PUBLISHING, death)
         assert first, "the first run did not die where it should"
         return again
 
     for steps in deaths(after):
         walk.along(steps, case)
+    walk.finish()
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_run_may_die_at_any_request_of_an_upload(place, shim, portions, after):
+    """After a request means while the server works on it: there MinIO loses an upload that is being
+    completed."""
+    if not place.store.endpoint:
+        pytest.skip("files on a disk are not uploaded in parts")
+    what = f"big files, {'after' if after else 'before'} a request of an upload"
+    walk = Walk(what, place, shim, portions, BIG_FILES)
+    walk.along(series(after, "upload"), lambda death: walk.case(death)[0])
     walk.finish()
 
 

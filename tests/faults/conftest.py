@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests/real"))
-sys.path.insert(0, str(ROOT / "scripts"))
+# After this directory: both have a module of servers.
+sys.path.insert(1, str(ROOT / "tests/real"))
+sys.path.insert(1, str(ROOT / "scripts"))
 
 from faulty_job import FaultyJob  # noqa: E402
 from readers import Store  # noqa: E402

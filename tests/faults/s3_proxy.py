@@ -8,12 +8,15 @@ over the proxy's address.
 import contextlib
 import http.client
 import http.server
+import random
 import socket
 import threading
 import time
 import urllib.parse
 
 CHUNK = 16 * 1024
+# Seconds within which a server does what it is asked, and its client can be gone meanwhile.
+ABANDONED_WITHIN = 0.004
 # Headers about one connection, which has two ends here.
 HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 
@@ -24,6 +27,8 @@ def kind_of(method, path, headers):
     if method == "PUT":
         if "partNumber" in query:
             return "part"
+        if "x-amz-copy-source" in headers:
+            return "copy"
         return "put_new" if headers.get("If-None-Match") == "*" else "put"
     if method == "POST":
         return "create" if "uploads" in query else "complete" if "uploadId" in query else "delete"
@@ -85,6 +90,12 @@ def cut_answer(exchange):
     exchange.hang_up()
 
 
+def abandon(exchange):
+    """The request reaches the server whole; its sender is gone while the server works on it, or before."""
+    exchange.forward_and_leave(exchange.read_body(), random.random() * ABANDONED_WITHIN)
+    exchange.hang_up()
+
+
 def slow(bytes_per_second):
     """A thin line: bodies take their time in both directions."""
 
@@ -126,6 +137,17 @@ class Exchange:
         return b"".join(parts)
 
     def forward(self, body):
+        with self.forwarded(body) as connection:
+            response = connection.getresponse()
+            return response.status, response.getheaders(), response.read()
+
+    def forward_and_leave(self, body, seconds):
+        """Sends the request and hangs up after so long, without an answer."""
+        with self.forwarded(body):
+            time.sleep(seconds)
+
+    @contextlib.contextmanager
+    def forwarded(self, body):
         connection = http.client.HTTPConnection(self.upstream, timeout=60)
         try:
             connection.putrequest(self.handler.command, self.handler.path, skip_host=True, skip_accept_encoding=True)
@@ -134,8 +156,7 @@ class Exchange:
                     connection.putheader(name, value)
             connection.putheader("Content-Length", str(len(body)))
             connection.endheaders(body)
-            response = connection.getresponse()
-            return response.status, response.getheaders(), response.read()
+            yield connection
         finally:
             connection.close()
 

@@ -336,7 +336,7 @@ pub(crate) struct RawParquetSink {
     #[serde(default)]
     #[schemars(range(min = 1, max = 16_777_216), extend("default" = DEFAULT_ROW_GROUP_ROWS))]
     pub(crate) row_group_rows: Field<usize>,
-    /// A file is closed when it has grown to this size.
+    /// A file is closed when it has grown to this size. In a bucket at most 4 GB.
     #[serde(default)]
     #[schemars(schema_with = "schema::size", extend("default" = DEFAULT_TARGET_FILE_SIZE))]
     pub(crate) target_file_size: Field<Text>,

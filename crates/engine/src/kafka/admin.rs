@@ -22,6 +22,13 @@ use super::{
 /// Longest wait for a cluster that does not answer when a pipeline is opened.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Longest wait for a topic that was just made to show up with leaders. Brokers learn of it one after
+/// the other; a cluster that is in order is done in milliseconds.
+pub const APPEAR_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Pause between two looks at a topic that is to show up.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 /// `max.message.bytes` of a topic that does not say, and Kafka's own default.
 pub(crate) const DEFAULT_MAX_MESSAGE_BYTES: usize = 1_048_588;
 
@@ -80,7 +87,8 @@ impl Topics {
         topic_partitions(&metadata, topic).map_err(|error| self.explain(attempted(), &error))
     }
 
-    /// Makes a topic unless it exists.
+    /// Makes a topic unless it exists, and waits until it is there to be used: see
+    /// [`Topics::wait_until_led`]. `deadline` is for the making; the wait has a limit of its own.
     pub fn create(&self, topic: &TopicSpec, deadline: Instant) -> Result<Created, KafkaTrouble> {
         if let Some(partitions) = self.partitions(&topic.name, deadline)? {
             return Ok(Created::Existed { partitions });
@@ -100,15 +108,50 @@ impl Topics {
         let results = block_on(admin.create_topics([&new], &options))
             .map_err(|error| self.explain(attempted(), &error))?;
         match results.into_iter().next() {
-            Some(Ok(_)) => Ok(Created::Created),
+            Some(Ok(_)) => {
+                self.wait_until_led(&topic.name, Instant::now() + APPEAR_TIMEOUT)?;
+                Ok(Created::Created)
+            }
+            // Somebody else has made it since we looked.
             Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(Created::Existed {
-                partitions: self.partitions(&topic.name, deadline)?.unwrap_or_default(),
+                partitions: self.wait_until_led(&topic.name, Instant::now() + APPEAR_TIMEOUT)?,
             }),
             Some(Err((_, code))) => Err(self.explain(attempted(), &KafkaError::Global(code))),
             None => Err(KafkaTrouble::Failed {
                 attempted: attempted(),
                 reason: "the broker did not answer for this topic".to_owned(),
             }),
+        }
+    }
+
+    /// Waits until the cluster's metadata shows a topic with a leader for each of its partitions, and
+    /// returns their number. A cluster has made a topic before all its brokers know of it: who asks
+    /// right after would be told that there is no such topic.
+    pub fn wait_until_led(&self, topic: &str, deadline: Instant) -> Result<usize, KafkaTrouble> {
+        let attempted = || {
+            let brokers = &self.cluster.brokers;
+            format!("wait for topic '{topic}' on {brokers}, which was made")
+        };
+        loop {
+            let metadata = fetch_metadata(&self.client, topic, deadline)
+                .map_err(|error| self.explain(attempted(), &error))?;
+            let missing = match topic_partitions(&metadata, topic) {
+                Ok(None) => "the cluster does not show it".to_owned(),
+                Ok(Some(partitions)) => match without_leader(&metadata, topic) {
+                    leaderless if leaderless.is_empty() => return Ok(partitions),
+                    leaderless => format!("without a leader: partition {}", leaderless.join(", ")),
+                },
+                Err(error) if is_transient(&error) => error.to_string(),
+                Err(error) => return Err(self.explain(attempted(), &error)),
+            };
+            if Instant::now() >= deadline {
+                return Err(KafkaTrouble::Misconfigured {
+                    attempted: attempted(),
+                    reason: missing,
+                    hint: "Check that all brokers of the cluster are up; `floodmark topics list FILE` shows which topics are there".to_owned(),
+                });
+            }
+            std::thread::sleep(LOOK_AGAIN.min(remaining(deadline)));
         }
     }
 
@@ -159,19 +202,23 @@ pub(crate) fn fetch_metadata(
         let result = client.fetch_metadata(Some(topic), slice.min(remaining(deadline)));
         serve_events(client);
         let Err(error) = result else { return result };
-        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
         let hopeless = client
             .context()
             .log()
             .last_error()
             .is_some_and(|(code, _)| is_refusal(code));
-        if classify(code) != Verdict::Transient || hopeless || Instant::now() >= deadline {
+        if !is_transient(&error) || hopeless || Instant::now() >= deadline {
             return Err(error);
         }
         // An address that refuses connections fails at once; the client waits between its tries.
         std::thread::sleep(Duration::from_millis(50));
         slice += Duration::from_secs(1);
     }
+}
+
+fn is_transient(error: &KafkaError) -> bool {
+    let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+    classify(code) == Verdict::Transient
 }
 
 fn is_refusal(code: RDKafkaErrorCode) -> bool {
@@ -206,6 +253,16 @@ pub(crate) fn topic_partitions(metadata: &Metadata, topic: &str) -> KafkaResult<
     }
 }
 
+/// The partitions of a topic that have no leader now.
+fn without_leader(metadata: &Metadata, topic: &str) -> Vec<String> {
+    let topics = metadata.topics().iter().filter(|t| t.name() == topic);
+    topics
+        .flat_map(|topic| topic.partitions())
+        .filter(|partition| partition.leader() < 0)
+        .map(|partition| partition.id().to_string())
+        .collect()
+}
+
 /// Serves what the client has to tell (log lines, errors) without waiting.
 pub(crate) fn serve_events(client: &BaseConsumer<ClientEvents>) {
     const MOST_EVENTS: usize = 32;
@@ -238,5 +295,39 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
             Poll::Ready(value) => return value,
             Poll::Pending => std::thread::park(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+
+    use super::*;
+
+    /// librdkafka's own cluster: partitions of a real one have a leader before a test can look.
+    #[test]
+    fn a_topic_is_waited_for_until_all_its_partitions_have_leaders() {
+        let brokers = MockCluster::new(1).expect("a cluster");
+        brokers.create_topic("t", 2, 1).expect("a topic");
+        brokers.partition_leader("t", 1, None).expect("no leader");
+        let topics = Topics::new(&KafkaCluster {
+            brokers: brokers.bootstrap_servers(),
+            properties: BTreeMap::new(),
+        })
+        .expect("a client");
+        let limit = Duration::from_millis(500);
+        let error = topics
+            .wait_until_led("t", Instant::now() + limit)
+            .expect_err("a partition has no leader");
+        let text = error.to_string();
+        assert!(text.contains("'t'"), "{text}");
+        assert!(text.contains("without a leader: partition 1."), "{text}");
+        assert!(text.contains("floodmark topics list"), "{text}");
+
+        std::thread::scope(|scope| {
+            let led = scope.spawn(|| topics.wait_until_led("t", Instant::now() + APPEAR_TIMEOUT));
+            brokers.partition_leader("t", 1, Some(1)).expect("a leader");
+            assert_eq!(led.join().expect("no panic"), Ok(2));
+        });
     }
 }

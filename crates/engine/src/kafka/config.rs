@@ -42,6 +42,12 @@ const FETCH_PAUSE_MS: &str = "10";
 /// limit is what a client needs to ride out a broker restart.
 pub(crate) const TRANSACTION_TIMEOUT_MS: u32 = 60_000;
 
+/// After how long without traffic the producer closes a connection, well within a transaction's time.
+/// A client that takes a broker for the group's coordinator which has left the cluster looks for the
+/// new one when some connection changes (librdkafka #5511): this one does, before the transaction is
+/// aborted.
+const IDLE_CONNECTION_MS: &str = "30000";
+
 /// How long the producer holds a record back to fill its batch.
 const LINGER_MS: &str = "1";
 
@@ -90,6 +96,7 @@ fn set_defaults(config: &mut ClientConfig, role: &Role) {
             config
                 .set("compression.type", "lz4")
                 .set("linger.ms", LINGER_MS)
+                .set("connections.max.idle.ms", IDLE_CONNECTION_MS)
                 .set("queue.buffering.max.messages", PRODUCER_QUEUE_MESSAGES)
                 .set("queue.buffering.max.kbytes", "131072")
                 .set("message.max.bytes", max_message_bytes.to_string())

@@ -17,7 +17,11 @@ pub(super) async fn every_promise_holds(store: &Store) {
     discarded_bytes_never_show_and_their_loss_is_reported(store).await;
     an_unfinished_writer_leaves_nothing(store).await;
     publishing_never_replaces_other_bytes(store).await;
+    publishing_that_broke_off_is_finished_by_the_next(store).await;
+    what_was_published_and_removed_does_not_come_back(store).await;
     staged_work_survives_a_manifest(store).await;
+    work_of_earlier_builds_is_taken_up_only_if_it_is_published(store).await;
+    leftovers_of_dead_instances_are_removed_but_not_what_a_manifest_lists(store).await;
 }
 
 pub(super) async fn staged(store: &Store, name: &str, bytes: Bytes) -> Staged {
@@ -218,6 +222,86 @@ async fn publishing_never_replaces_other_bytes(store: &Store) {
         store.discard(&staged).await.expect("discard");
         store.delete("taken/a").await.expect("delete");
     }
+}
+
+async fn publishing_that_broke_off_is_finished_by_the_next(store: &Store) {
+    let staged = staged(store, "broken/a", Bytes::from("rows")).await;
+    store
+        .put(&staged.name, Bytes::from("rows"))
+        .await
+        .expect("shown, and the hidden one is there");
+    assert_eq!(
+        store.publish(&staged).await.expect("publish"),
+        Published::Before
+    );
+    assert_eq!(leftovers(store, "broken").await, Vec::<String>::new());
+    assert_eq!(names(store, "broken").await, ["broken/a"]);
+}
+
+async fn what_was_published_and_removed_does_not_come_back(store: &Store) {
+    let staged = staged_and_published(store, "removed/a").await;
+    store.delete("removed/a").await.expect("delete");
+    let lost = store.publish(&staged).await.expect_err("nothing is left");
+    assert!(matches!(lost, StorageError::Lost { .. }), "{lost:?}");
+    assert_eq!(names(store, "removed").await, Vec::<String>::new());
+}
+
+async fn leftovers(store: &Store, directory: &str) -> Vec<String> {
+    let soon = SystemTime::now() + Duration::from_hours(1);
+    let found = store.leftovers(directory, soon, |_| true).await;
+    let found = found.expect("leftovers");
+    found.into_iter().map(|entry| entry.name).collect()
+}
+
+async fn leftovers_of_dead_instances_are_removed_but_not_what_a_manifest_lists(store: &Store) {
+    let listed = staged(store, "left/day=1/listed.parquet", Bytes::from("rows")).await;
+    staged(store, "left/day=1/forgotten.parquet", Bytes::from("rows")).await;
+    staged(store, "leftover/c", Bytes::from("rows")).await;
+    staged_and_published(store, "left/day=1/visible.parquet").await;
+    let found = leftovers(store, "left").await;
+    assert_eq!(found.len(), 2, "{found:?}");
+    let told = found
+        .iter()
+        .all(|name| name.contains("day=1/") && name.ends_with(".staged"));
+    assert!(
+        told,
+        "no pattern for Parquet files takes them for one: {found:?}"
+    );
+    let clean = async |before| {
+        let name = listed.name.clone();
+        store
+            .clean_leftovers("left", before, move |hidden| hidden != name)
+            .await
+            .expect("clean")
+    };
+    let hour = Duration::from_hours(1);
+    assert_eq!(clean(SystemTime::now() - hour).await, 0);
+    assert_eq!(clean(SystemTime::now() + hour).await, 1);
+    assert_eq!(
+        store.publish(&listed).await.expect("publish"),
+        Published::Now
+    );
+    assert_eq!(names(store, "left").await.len(), 2);
+    assert_eq!(leftovers(store, "leftover").await.len(), 1);
+    let all = store.clean_leftovers("", SystemTime::now() + hour, |_| true);
+    assert_eq!(all.await.expect("clean"), 1);
+}
+
+async fn work_of_earlier_builds_is_taken_up_only_if_it_is_published(store: &Store) {
+    let mut described =
+        serde_json::to_value(staged_and_published(store, "earlier/a").await).expect("serialize");
+    described["place"] = serde_json::json!({ "upload": { "id": "u", "parts": ["\"tag\""] } });
+    let earlier: Staged = serde_json::from_value(described).expect("deserialize");
+    assert_eq!(
+        store.publish(&earlier).await.expect("is there"),
+        Published::Before
+    );
+    store.delete("earlier/a").await.expect("delete");
+    let refused = store.publish(&earlier).await.expect_err("not published");
+    assert!(
+        refused.to_string().contains("Start the older build once"),
+        "{refused}"
+    );
 }
 
 async fn staged_work_survives_a_manifest(store: &Store) {

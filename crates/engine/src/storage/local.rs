@@ -16,11 +16,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::error::{self, Cause, Trouble};
-use super::stage::Place;
-use super::{Entry, Replace};
-
-/// Ending of hidden files.
-const HIDDEN_ENDING: &str = ".staged";
+use super::{Entry, HIDDEN_ENDING, Replace};
 
 /// Small writes are gathered up to this many bytes.
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
@@ -315,7 +311,8 @@ impl LocalWriter {
         self.buffer.len()
     }
 
-    pub(super) async fn finish(mut self) -> Result<Place, Cause> {
+    /// Makes the bytes durable; the hidden file's name.
+    pub(super) async fn finish(mut self) -> Result<String, Cause> {
         let buffer = std::mem::take(&mut self.buffer);
         let path = self.store.root.join(&self.hidden);
         self.with_file(move |file| {
@@ -325,9 +322,7 @@ impl LocalWriter {
         })
         .await?;
         self.finished = true;
-        Ok(Place::File {
-            hidden: self.hidden.clone(),
-        })
+        Ok(self.hidden.clone())
     }
 
     async fn with_file<F>(&mut self, work: F) -> Result<(), Cause>

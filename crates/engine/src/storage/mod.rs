@@ -9,19 +9,21 @@
 //!              write*  finish       └──────────────────────> discard      gone, never seen
 //! ```
 //!
-//! A [`Staged`] object is durable but no plain reader of the directory can see it: in a bucket it
-//! is a multipart upload that is not completed yet, on a disk a hidden file beside its final name.
-//! [`Store::publish`] is idempotent, so that a crash between it and the next step is repaired by
-//! calling it again, and it never replaces other bytes.
+//! A [`Staged`] object is durable but no plain reader of the directory can see it. On a disk it is a
+//! hidden file beside its final name, in a bucket a hidden object outside the directory: that of
+//! `s3://b/lake/curated/day=1/a.parquet` is `s3://b/lake/_staged/curated/day=1/a.parquet.staged`.
+//! [`Store::publish`] links or copies it to its name and removes it; it is idempotent, so that a
+//! crash between it and the next step is repaired by calling it again, and it never replaces other
+//! bytes.
 //!
 //! Names are relative paths with `/` between their segments. [`Store::list`] and
-//! [`Store::clean_leftovers`] take directories, not arbitrary prefixes of names.
+//! [`Store::leftovers`] take directories, not arbitrary prefixes of names.
 //!
-//! Uploads that no manifest mentions (an instance died before its checkpoint) cannot be listed
-//! through the S3 client; a bucket wants a lifecycle rule that aborts incomplete multipart uploads
-//! after some days. They cost space and are never visible. Hidden files of dead instances are
-//! removed by [`Store::clean_leftovers`]. Patterns like `**/*.parquet` do not match them; Polars refuses
-//! to scan a bare directory that holds any, and wants such a pattern.
+//! An instance that dies before its checkpoint leaves hidden files and objects that no manifest
+//! mentions. They cost space, are never visible, and are removed by [`Store::clean_leftovers`]. The
+//! unfinished multipart uploads that it may leave as well cannot be listed through the S3 client; a
+//! bucket wants a lifecycle rule that aborts them. Patterns like `**/*.parquet` do not match what is
+//! hidden; Polars refuses to scan a bare local directory that holds any, and wants such a pattern.
 
 use std::fmt;
 use std::sync::Arc;
@@ -40,6 +42,7 @@ mod object;
 mod publish;
 mod s3;
 mod stage;
+mod upload;
 
 #[cfg(test)]
 mod conformance;
@@ -66,6 +69,9 @@ const PUT_NEW_ATTEMPTS: usize = 5;
 
 /// Pause before a conditional put is tried again; doubled each time.
 const PUT_NEW_BACKOFF: Duration = Duration::from_millis(100);
+
+/// Ending of hidden names: no pattern for Parquet files matches it.
+const HIDDEN_ENDING: &str = ".staged";
 
 /// A place for objects. Cheap to clone.
 #[derive(Clone)]
@@ -137,10 +143,13 @@ impl Store {
                 probed
                     .unwrap_or_else(|_| Err(config.no_answer()))
                     .map_err(|trouble| trouble.during(&attempted))?;
-                let client = config
-                    .client(s3::Patience::Running, retries)
-                    .map_err(|trouble| trouble.during(&attempted))?;
-                Backend::Object(object::ObjectBackend::new(client, prefix))
+                let client = |patience| {
+                    let client = config.client(patience, retries);
+                    client.map_err(|trouble| trouble.during(&attempted))
+                };
+                let running = client(s3::Patience::Running)?;
+                let copying = client(s3::Patience::Copying)?;
+                Backend::Object(object::ObjectBackend::new(running, copying, prefix))
             }
         };
         Ok(Self::new(location.to_string(), backend))
@@ -160,7 +169,7 @@ impl Store {
                 let client = s3::Config::resolve(bucket, options, std::env::vars())
                     .and_then(|config| config.client(s3::Patience::Probing, &Retries::default()))
                     .map_err(|trouble| trouble.during(&attempted))?;
-                Backend::Object(object::ObjectBackend::new(client, prefix))
+                Backend::Object(object::ObjectBackend::new(client.clone(), client, prefix))
             }
         };
         Ok(Self::new(location.to_string(), backend))
@@ -169,9 +178,10 @@ impl Store {
     /// An empty store in memory; clones share it.
     pub fn in_memory() -> Self {
         let client = Arc::new(object_store::memory::InMemory::new());
+        let copying = Arc::clone(&client);
         Self::new(
             "memory:".to_owned(),
-            Backend::Object(object::ObjectBackend::new(client, "")),
+            Backend::Object(object::ObjectBackend::new(client, copying, "")),
         )
     }
 
@@ -181,7 +191,7 @@ impl Store {
         Self {
             inner: Arc::new(Inner {
                 location: location.to_owned(),
-                backend: Backend::Object(object::ObjectBackend::new(client, "")),
+                backend: Backend::Object(object::ObjectBackend::new(client.clone(), client, "")),
                 pause,
             }),
         }
@@ -311,12 +321,27 @@ impl Store {
         })
     }
 
-    /// Begins an object that stays invisible until it is published. Where nothing can be written
-    /// that shows at the first write.
+    /// Proves that what is staged here can be published and removed again, before any event is read.
+    /// `token` makes the names of the hidden objects that are written, and removed, unique.
+    pub async fn require_staging(&self, token: &str) -> Result<(), StorageError> {
+        match &self.inner.backend {
+            // Opening it has proved that.
+            Backend::Local(_) => Ok(()),
+            Backend::Object(object) => object
+                .probe_staging(token)
+                .await
+                .map_err(|cause| cause.during(format!("staging for {}", self.inner.location))),
+        }
+    }
+
+    /// Begins an object that stays invisible until it is published. A name is staged once. Where
+    /// nothing can be written that shows at a write or at the end.
     pub async fn stage(&self, name: &str) -> Result<StageWriter, StorageError> {
         let writer = match &self.inner.backend {
             Backend::Local(local) => local.stage(name).await.map(Writer::Local),
-            Backend::Object(object) => object.stage(name).await.map(Writer::Object),
+            Backend::Object(object) => object
+                .stage(name)
+                .map(|writer| Writer::Object(Box::new(writer))),
         }
         .map_err(|cause| cause.during(self.attempted("staging", name)))?;
         Ok(StageWriter {
@@ -328,15 +353,20 @@ impl Store {
         })
     }
 
-    fn attempted(&self, verb: &str, name: &str) -> String {
-        if name.is_empty() {
-            format!("{verb} {}", self.inner.location)
-        } else {
-            format!(
-                "{verb} {}/{name}",
-                self.inner.location.trim_end_matches('/')
-            )
+    /// Where an object is, as people write it; also a hidden one.
+    pub fn url(&self, name: &str) -> String {
+        let location = self.inner.location.trim_end_matches('/');
+        match &self.inner.backend {
+            _ if name.is_empty() => self.inner.location.clone(),
+            Backend::Object(_) if object::published_name(name).is_some() => {
+                object::hidden_url(location, name)
+            }
+            _ => format!("{location}/{name}"),
         }
+    }
+
+    fn attempted(&self, verb: &str, name: &str) -> String {
+        format!("{verb} {}", self.url(name))
     }
 }
 

@@ -1,31 +1,39 @@
 //! A prefix in a bucket, or the same in memory.
 //!
-//! Staged objects are multipart uploads that are not completed: durable, invisible, and completed
-//! by id at any later time by anyone who may write the bucket.
+//! Staged objects are hidden ones, outside the prefix but in its neighbourhood: what will be
+//! `lake/curated/day=1/a.parquet` waits as `lake/_staged/curated/day=1/a.parquet.staged`. So a reader
+//! of `lake/curated/` does not meet it, whatever its rules about names are, and neither does
+//! whoever is notified of new objects there. Below `lake/` the underscore and the ending keep it from
+//! Spark, `PyArrow` and every `*.parquet` pattern. For the bucket itself there is no outside: its
+//! `_staged/` lies within.
+//!
+//! In this module's names, which are relative to the prefix, hidden objects are those below
+//! `_staged/` with the ending `.staged`.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::TryStreamExt;
-use object_store::multipart::{MultipartStore, PartId};
+use object_store::multipart::MultipartStore;
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
-use tokio::runtime::Handle;
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode};
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
 use super::error::{self, Cause, Trouble};
-use super::stage::Place;
-use super::{Entry, Replace};
+use super::upload::UploadWriter;
+use super::{Entry, HIDDEN_ENDING, Replace};
 
-/// Bytes of an upload's part; S3 wants at least 5 MiB of all but the last.
-const PART_BYTES: usize = 8 << 20;
-
-/// Parts of one store's uploads on their way at a time; with `PART_BYTES` the bound of its memory.
+/// Requests with a staged object's bytes on their way at a time; with `PART_BYTES` the bound of one
+/// store's memory.
 const PARTS_IN_FLIGHT: usize = 6;
 
-/// S3's limit of parts.
-const MAX_PARTS: usize = 10_000;
+/// MiB that a server is asked to copy at a time, unless one object alone is bigger: so that many big
+/// ones do not make each other exceed the limit of time.
+const COPIED_MIB_IN_FLIGHT: u32 = 512;
+
+/// Directory of hidden objects, beside the prefix.
+const STAGING: &str = "_staged";
 
 /// What is asked of a client.
 pub trait Client: ObjectStore + MultipartStore {}
@@ -34,17 +42,28 @@ impl<T: ObjectStore + MultipartStore> Client for T {}
 
 #[derive(Clone)]
 pub(super) struct ObjectBackend {
-    client: Arc<dyn Client>,
+    pub(super) client: Arc<dyn Client>,
+    /// The same with the patience that copies need.
+    copying: Arc<dyn Client>,
     prefix: String,
-    parts: Arc<Semaphore>,
+    staging: String,
+    pub(super) parts: Arc<Semaphore>,
+    copies: Arc<Semaphore>,
 }
 
 impl ObjectBackend {
-    pub(super) fn new(client: Arc<dyn Client>, prefix: &str) -> Self {
+    pub(super) fn new(client: Arc<dyn Client>, copying: Arc<dyn Client>, prefix: &str) -> Self {
+        let prefix = prefix.trim_matches('/');
+        let (above, last) = prefix.rsplit_once('/').unwrap_or(("", prefix));
         Self {
             client,
-            prefix: prefix.trim_matches('/').to_owned(),
+            copying,
+            prefix: prefix.to_owned(),
+            staging: format!("{above}/{STAGING}/{last}")
+                .trim_matches('/')
+                .to_owned(),
             parts: Arc::new(Semaphore::new(PARTS_IN_FLIGHT)),
+            copies: Arc::new(Semaphore::new(COPIED_MIB_IN_FLIGHT as usize)),
         }
     }
 
@@ -103,12 +122,32 @@ impl ObjectBackend {
     }
 
     pub(super) async fn list(&self, directory: &str) -> Result<Vec<Entry>, Cause> {
-        let prefix = self.directory(directory)?;
-        let skip = if self.prefix.is_empty() {
-            0
-        } else {
-            self.prefix.len() + 1
-        };
+        let mut entries = self.entries(&self.prefix, directory).await?;
+        entries.retain(|entry| published_name(&entry.name).is_none());
+        Ok(entries)
+    }
+
+    /// Hidden objects last written before `before` whose published names `wanted` accepts.
+    pub(super) async fn leftovers(
+        &self,
+        directory: &str,
+        before: SystemTime,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Entry>, Cause> {
+        let mut entries = self.entries(&self.staging, directory).await?;
+        for entry in &mut entries {
+            entry.name = format!("{STAGING}/{}", entry.name);
+        }
+        entries.retain(|entry| {
+            entry.modified < before && published_name(&entry.name).is_some_and(&wanted)
+        });
+        Ok(entries)
+    }
+
+    /// Objects in a directory below `root`, named relative to it.
+    async fn entries(&self, root: &str, directory: &str) -> Result<Vec<Entry>, Cause> {
+        let prefix = parsed(&format!("{root}/{directory}"))?;
+        let skip = if root.is_empty() { 0 } else { root.len() + 1 };
         self.client
             .list((!prefix.as_ref().is_empty()).then_some(&prefix))
             .map_ok(|meta| Entry {
@@ -134,51 +173,39 @@ impl ObjectBackend {
             .map_err(|error| error::from_object_store(&error))
     }
 
-    pub(super) async fn stage(&self, name: &str) -> Result<UploadWriter, Cause> {
-        let path = self.path(name)?;
-        let id = self.client.create_multipart(&path).await;
-        Ok(UploadWriter {
-            upload: Upload {
-                client: Arc::clone(&self.client),
-                id: id.map_err(|error| error::from_object_store(&error))?,
-                path,
-            },
-            runtime: Handle::current(),
-            permits: Arc::clone(&self.parts),
-            buffer: BytesMut::new(),
-            parts: Vec::new(),
-            in_flight: JoinSet::new(),
-            finished: false,
-        })
+    pub(super) fn stage(&self, name: &str) -> Result<UploadWriter, Cause> {
+        self.path(name)?;
+        let hidden = hidden_name(name);
+        Ok(UploadWriter::new(self.clone(), self.path(&hidden)?, hidden))
     }
 
-    /// Completes an upload. `NotFound` if there is no such upload.
-    pub(super) async fn publish(
-        &self,
-        name: &str,
-        id: &str,
-        parts: &[String],
-    ) -> Result<(), Cause> {
-        let path = self.path(name)?;
-        let parts = parts
-            .iter()
-            .map(|tag| PartId {
-                content_id: tag.clone(),
-            })
-            .collect();
-        let id = id.to_owned();
-        let completed = self.client.complete_multipart(&path, &id, parts).await;
-        completed.map(drop).map_err(|error| upload_cause(&error))
+    /// Copies a hidden object to a name, on the server, replacing what is there. `NotFound` if there
+    /// is no such hidden object.
+    pub(super) async fn copy(&self, hidden: &str, name: &str, size: u64) -> Result<(), Cause> {
+        let (from, to) = (self.path(hidden)?, self.path(name)?);
+        let mib = u32::try_from(size.div_ceil(1 << 20)).unwrap_or(u32::MAX);
+        let permits = mib.clamp(1, COPIED_MIB_IN_FLIGHT);
+        let Ok(_permits) = self.copies.acquire_many(permits).await else {
+            return Err(shutting_down());
+        };
+        self.copying
+            .copy(&from, &to)
+            .await
+            .map_err(|error| error::from_object_store(&error))
     }
 
-    pub(super) async fn abort(&self, name: &str, id: &str) -> Result<(), Cause> {
-        let aborted = self
-            .client
-            .abort_multipart(&self.path(name)?, &id.to_owned())
-            .await;
-        aborted.map_err(|error| upload_cause(&error))
+    /// Does once what staging and publishing do, all of it out of sight.
+    pub(super) async fn probe_staging(&self, token: &str) -> Result<(), Cause> {
+        let written = hidden_name(&format!("_probe-{token}"));
+        let copied = hidden_name(&format!("_probe-{token}-copied"));
+        let bytes = Bytes::copy_from_slice(token.as_bytes());
+        self.put(&written, bytes, Replace::Always).await?;
+        self.copy(&written, &copied, token.len() as u64).await?;
+        self.delete(&copied).await?;
+        self.delete(&written).await
     }
 
+    /// Where a name is in the bucket.
     fn path(&self, name: &str) -> Result<Path, Cause> {
         if name.is_empty() {
             return Err(Cause::Other(Trouble::Misconfigured {
@@ -186,137 +213,76 @@ impl ObjectBackend {
                 hint: "Choose another path".to_owned(),
             }));
         }
-        self.directory(name)
-    }
-
-    fn directory(&self, name: &str) -> Result<Path, Cause> {
-        Path::parse(format!("{}/{name}", self.prefix)).map_err(|error| {
-            Cause::Other(Trouble::Misconfigured {
-                reason: error.to_string(),
-                hint: "Choose another path".to_owned(),
-            })
-        })
-    }
-}
-
-/// Sorts an error about an upload's id; the store in memory has no error of its own for an
-/// unknown one, and some servers answer one with 400. `InvalidPart` is what `MinIO` says of an
-/// upload that another request is completing, or was completing when its client died: the parts'
-/// entries are gone before the object is there. Either way the object tells.
-fn upload_cause(error: &object_store::Error) -> Cause {
-    let text = error.to_string();
-    let gone = ["NoSuchUpload", "MultipartUpload not found", "InvalidPart"];
-    if gone.iter().any(|code| text.contains(code)) {
-        return Cause::NotFound;
-    }
-    error::from_object_store(error)
-}
-
-#[derive(Clone)]
-struct Upload {
-    client: Arc<dyn Client>,
-    path: Path,
-    id: String,
-}
-
-/// Writes one upload, a few parts at a time; aborts it when dropped unfinished.
-pub(super) struct UploadWriter {
-    upload: Upload,
-    runtime: Handle,
-    permits: Arc<Semaphore>,
-    buffer: BytesMut,
-    /// Entity tag of each part begun; empty until it has arrived.
-    parts: Vec<String>,
-    in_flight: JoinSet<Result<(usize, String), Cause>>,
-    finished: bool,
-}
-
-impl UploadWriter {
-    pub(super) async fn write(&mut self, bytes: Bytes) -> Result<(), Cause> {
-        self.buffer.extend_from_slice(&bytes);
-        while self.buffer.len() >= PART_BYTES {
-            let part = self.buffer.split_to(PART_BYTES).freeze();
-            self.send(part).await?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn buffered(&self) -> usize {
-        self.buffer.len()
-    }
-
-    pub(super) async fn finish(mut self) -> Result<Place, Cause> {
-        // An upload needs a part, even an empty one.
-        if !self.buffer.is_empty() || self.parts.is_empty() {
-            let part = self.buffer.split().freeze();
-            self.send(part).await?;
-        }
-        while !self.in_flight.is_empty() {
-            self.await_one().await?;
-        }
-        self.finished = true;
-        Ok(Place::Upload {
-            id: self.upload.id.clone(),
-            parts: std::mem::take(&mut self.parts),
-        })
-    }
-
-    async fn send(&mut self, bytes: Bytes) -> Result<(), Cause> {
-        let index = self.parts.len();
-        if index == MAX_PARTS {
-            return Err(Cause::Other(Trouble::Misconfigured {
-                reason: format!("a file of more than {MAX_PARTS} parts of {PART_BYTES} bytes"),
-                hint: "Lower the target file size".to_owned(),
-            }));
-        }
-        self.parts.push(String::new());
-        let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
-            return Err(shutting_down());
-        };
-        let upload = self.upload.clone();
-        self.in_flight.spawn(async move {
-            let _permit = permit;
-            let Upload { client, path, id } = upload;
-            let sent = client
-                .put_part(&path, &id, index, PutPayload::from(bytes))
-                .await;
-            sent.map(|part| (index, part.content_id))
-                .map_err(|error| upload_cause(&error))
-        });
-        Ok(())
-    }
-
-    async fn await_one(&mut self) -> Result<(), Cause> {
-        match self.in_flight.join_next().await {
-            None => Ok(()),
-            Some(Ok(sent)) => {
-                let (index, tag) = sent?;
-                self.parts[index] = tag;
-                Ok(())
+        match name.strip_prefix(STAGING) {
+            Some(below) if published_name(name).is_some() => {
+                parsed(&format!("{}{below}", self.staging))
             }
-            Some(Err(_)) => Err(shutting_down()),
+            _ => parsed(&format!("{}/{name}", self.prefix)),
         }
     }
 }
 
-fn shutting_down() -> Cause {
+fn parsed(path: &str) -> Result<Path, Cause> {
+    Path::parse(path).map_err(|error| {
+        Cause::Other(Trouble::Misconfigured {
+            reason: error.to_string(),
+            hint: "Choose another path".to_owned(),
+        })
+    })
+}
+
+fn hidden_name(name: &str) -> String {
+    format!("{STAGING}/{name}{HIDDEN_ENDING}")
+}
+
+/// The published name of a hidden object.
+pub(super) fn published_name(hidden: &str) -> Option<&str> {
+    hidden
+        .strip_prefix(STAGING)?
+        .strip_prefix('/')?
+        .strip_suffix(HIDDEN_ENDING)
+}
+
+/// Where a hidden object of the store at `location` is, as people write it.
+pub(super) fn hidden_url(location: &str, hidden: &str) -> String {
+    let below = hidden.strip_prefix(STAGING).unwrap_or(hidden);
+    match location.rsplit_once('/') {
+        // The last slash of `s3://bucket` is not one between directories.
+        Some((above, last)) if !above.ends_with('/') => format!("{above}/{STAGING}/{last}{below}"),
+        _ => format!("{location}/{hidden}"),
+    }
+}
+
+pub(super) fn shutting_down() -> Cause {
     Cause::Other(Trouble::Unavailable {
         reason: "the program is shutting down".to_owned(),
     })
 }
 
-impl Drop for UploadWriter {
-    fn drop(&mut self) {
-        if self.finished {
-            return;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hidden_objects_lie_beside_the_prefix_and_have_urls_that_say_so() {
+        let client = Arc::new(object_store::memory::InMemory::new());
+        let hidden = hidden_name("day=1/a.parquet");
+        assert_eq!(published_name(&hidden), Some("day=1/a.parquet"));
+        assert_eq!(published_name("_staged/a.parquet"), None);
+        for (prefix, at) in [
+            (
+                "lake/curated",
+                "lake/_staged/curated/day=1/a.parquet.staged",
+            ),
+            ("curated", "_staged/curated/day=1/a.parquet.staged"),
+            ("", "_staged/day=1/a.parquet.staged"),
+        ] {
+            let copying = Arc::clone(&client);
+            let backend = ObjectBackend::new(Arc::clone(&client) as _, copying, prefix);
+            assert_eq!(backend.path(&hidden).expect("a path").as_ref(), at);
+            let location = format!("s3://b/{prefix}");
+            let url = hidden_url(location.trim_end_matches('/'), &hidden);
+            assert_eq!(url, format!("s3://b/{at}"));
         }
-        self.in_flight.abort_all();
-        let Upload { client, path, id } = self.upload.clone();
-        // Best effort: what is not aborted stays invisible and falls to the bucket's lifecycle.
-        self.runtime.spawn(async move {
-            if let Err(error) = client.abort_multipart(&path, &id).await {
-                tracing::debug!(%path, %error, "an unfinished upload was not aborted");
-            }
-        });
     }
 }

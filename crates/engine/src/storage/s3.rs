@@ -26,6 +26,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time of one request, body included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The same of a copy: the server answers when it is done, and a file may have gigabytes.
+const COPY_TIMEOUT: Duration = Duration::from_mins(5);
+
 /// The same while probing.
 const PROBE_REQUEST_TIMEOUT: Duration = Duration::from_secs(6);
 
@@ -51,6 +54,8 @@ pub(super) enum Patience {
     Probing,
     /// A server may restart.
     Running,
+    /// A server works for as long as what it copies is big.
+    Copying,
 }
 
 /// Everything the client needs. Holds secrets, so it has no `Debug`.
@@ -121,6 +126,7 @@ impl Config {
                 PROBE_MAX_RETRIES,
             ),
             Patience::Running => (REQUEST_TIMEOUT, RETRY_TIMEOUT, MAX_RETRIES),
+            Patience::Copying => (COPY_TIMEOUT, RETRY_TIMEOUT, MAX_RETRIES),
         };
         let (init_backoff, max_backoff) = BACKOFF;
         let mut builder = AmazonS3Builder::new()

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::error::StorageError;
-use super::{local, object};
+use super::{local, upload};
 
 /// Bytes at an object's end that tell it from another of the same name and size.
 pub(super) const TAIL_BYTES: usize = 4096;
@@ -27,18 +27,14 @@ pub struct Staged {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Place {
-    /// A multipart upload.
-    Upload {
-        /// The server's id of the upload.
-        id: String,
-        /// The parts' entity tags, in order.
-        parts: Vec<String>,
-    },
-    /// A hidden file.
+    /// A hidden file or object.
     File {
         /// Its name, relative to the store.
         hidden: String,
     },
+    /// A multipart upload that is not completed: what earlier builds staged in a bucket. Only its
+    /// being published already can be told.
+    Upload {},
 }
 
 /// Writes a staged object. Dropped before [`finish`](Self::finish) it leaves nothing behind, as
@@ -55,7 +51,7 @@ pub struct StageWriter {
 
 pub(super) enum Writer {
     Local(local::LocalWriter),
-    Object(object::UploadWriter),
+    Object(Box<upload::UploadWriter>),
 }
 
 impl StageWriter {
@@ -85,7 +81,7 @@ impl StageWriter {
 
     /// Makes everything written durable.
     pub async fn finish(self) -> Result<Staged, StorageError> {
-        let place = match self.writer {
+        let hidden = match self.writer {
             Writer::Local(writer) => writer.finish().await,
             Writer::Object(writer) => writer.finish().await,
         }
@@ -94,7 +90,7 @@ impl StageWriter {
             name: self.name,
             size: self.size,
             tail_crc: crc32fast::hash(&self.tail.bytes),
-            place,
+            place: Place::File { hidden },
         })
     }
 }

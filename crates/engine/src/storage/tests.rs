@@ -78,30 +78,6 @@ async fn a_crash_between_link_and_unlink_is_repaired_by_publishing_again() {
 }
 
 #[tokio::test]
-async fn leftovers_of_dead_instances_are_removed_but_not_what_a_manifest_lists() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let store = local(directory.path()).await;
-    let listed = staged(&store, "day=1/listed.parquet", Bytes::from("rows")).await;
-    staged(&store, "day=1/forgotten.parquet", Bytes::from("rows")).await;
-    store
-        .put("day=1/visible.parquet", Bytes::from("rows"))
-        .await
-        .expect("put");
-    let clean = async |before| {
-        let name = listed.name.clone();
-        store
-            .clean_leftovers("", before, move |hidden| hidden != name)
-            .await
-            .expect("clean")
-    };
-    let hour = Duration::from_hours(1);
-    assert_eq!(clean(SystemTime::now() - hour).await, 0);
-    assert_eq!(clean(SystemTime::now() + hour).await, 1);
-    store.publish(&listed).await.expect("publish");
-    assert_eq!(store.list("").await.expect("list").len(), 2);
-}
-
-#[tokio::test]
 async fn a_path_that_is_a_file_says_so() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("file");

@@ -13,6 +13,7 @@ mod generate;
 mod http;
 mod load;
 mod log;
+mod probe;
 mod run;
 mod topics;
 mod words;
@@ -41,6 +42,7 @@ enum Command {
     Demo(demo::Args),
     Check(check::Args),
     Run(run::Args),
+    Probe(probe::Args),
     Generate(generate::Args),
     #[command(subcommand)]
     Topics(topics::Topics),
@@ -57,6 +59,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Probe(args) => probe::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Topics(command) => topics::run(&command),
         Command::Checkpoint(command) => checkpoint::run(&command),

@@ -22,11 +22,13 @@ pub(crate) enum Topics {
     /// Make the topics that do not exist
     ///
     /// Topics get the partitions that the file says (3 by default) and the cluster's replication
-    /// factor. Topics that exist are left as they are.
+    /// factor. The command ends when the cluster shows each of them with a leader for every
+    /// partition, so that a run may follow at once. Topics that exist are left as they are.
     #[command(after_help = "\
 Example: floodmark topics create pipelines/sensors.toml
 
-Exit codes: 0 every topic exists now, 1 some could not be made, 78 the file is invalid.")]
+Exit codes: 0 every topic is there to be used, 1 some could not be made or are not yet, 78 the file is
+invalid.")]
     Create(Args),
     /// Show which topics exist
     #[command(after_help = "Example: floodmark topics list pipelines/sensors.toml")]

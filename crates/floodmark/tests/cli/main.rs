@@ -6,6 +6,7 @@ mod check;
 mod checkpoint;
 mod demo;
 mod generate;
+mod probe;
 mod process;
 
 use std::path::Path;

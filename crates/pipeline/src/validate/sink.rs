@@ -7,9 +7,15 @@ use crate::raw::{
     DEFAULT_COMMIT_INTERVAL, DEFAULT_PARTITIONS, DEFAULT_ROW_GROUP_ROWS, DEFAULT_TARGET_FILE_SIZE,
     RawCompression, RawKafkaSink, RawParquetSink, RawPipeline, RawSideSink, RawSink,
 };
-use crate::{Compression, KafkaCluster, KafkaSink, ParquetSink, Pipeline, Sink, SourceKind, Span};
+use crate::{
+    Compression, KafkaCluster, KafkaSink, Location, ParquetSink, Pipeline, Sink, SourceKind, Span,
+};
 
 use super::Validator;
+
+/// Largest `target_file_size` in a bucket: S3 copies at most 5 GiB in one request, and a file's last
+/// row group comes on top.
+const MAX_BUCKET_FILE_BYTES: u64 = 4_000_000_000;
 
 impl Validator<'_> {
     pub(super) fn sink(&mut self, output: &Key, raw: &RawSink) -> Option<Sink> {
@@ -58,6 +64,16 @@ impl Validator<'_> {
             given => self.duration(given, "0 seconds").map(Some),
         };
         self.partition_names(raw);
+        if let (Some(Location::S3 { .. }), Some(bytes)) = (&location, target_file_bytes)
+            && bytes > MAX_BUCKET_FILE_BYTES
+            && let Field::Given(size, _) = &raw.target_file_size
+        {
+            let problem = "files in a bucket cannot be that large";
+            self.problems.push(
+                Diagnostic::error("out-of-range", size.span, problem)
+                    .label("expected at most 4 GB"),
+            );
+        }
         Some(Sink::Parquet(ParquetSink {
             location: location?,
             partition_by: partition_by?,

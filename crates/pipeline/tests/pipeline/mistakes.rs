@@ -266,6 +266,17 @@ fn numbers_beyond_their_range_are_refused() {
 }
 
 #[test]
+fn files_in_a_bucket_are_no_larger_than_a_server_copies() {
+    let with = |path: &str, size: &str| {
+        let sink = format!("path = \"{path}\", target_file_size = \"{size}\"");
+        after("path = \"out\"", &sink)
+    };
+    assert_eq!(with("s3://b/out", "4 GB"), []);
+    assert_eq!(with("s3://b/out", "5 GB"), one("out-of-range", "\"5 GB\""));
+    assert_eq!(with("out", "5 GB"), []);
+}
+
+#[test]
 fn line_ends_and_marks_of_other_systems_change_nothing() {
     assert_eq!(found(&SOUND.replace('\n', "\r\n")), []);
     let marked = format!("\u{feff}{}", SOUND.replacen("\"test\"", "5", 1));

@@ -19,6 +19,7 @@ mod ahead;
 mod cursor;
 mod epoch;
 pub mod json;
+mod marks;
 mod producer;
 mod records;
 #[cfg(test)]

@@ -6,17 +6,19 @@
 //! - a call says "try again" (broker restarts, coordinator moves): the same call, until the limit;
 //! - the transaction has to be aborted (a delivery failed): abort, begin anew, send all again;
 //! - fenced: another instance has opened the same sink; nothing more can be sent, nor should it;
-//! - refused (rights, sizes): stop with a hint.
+//! - refused (rights, sizes): stop with a hint;
+//! - the client does not come back from a call: stop, see [`marks`](super::marks).
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::TopicPartitionList;
-use rdkafka::util::Timeout;
 
 use super::SinkTarget;
+use super::marks::{GivenUp, MarkThread};
 use super::records::Records;
 use super::transactions::{Marks, Opened, Transactions};
 use crate::kafka::admin::{CONNECT_TIMEOUT, Topics};
@@ -49,8 +51,9 @@ const REPORTS_EVERY: usize = 1_000;
 pub(super) struct TransactionalProducer {
     target: SinkTarget,
     events: ClientEvents,
-    producer: BaseProducer<ClientEvents>,
-    group: ConsumerGroupMetadata,
+    /// Before the producer: its thread ends first, so that the producer ends here.
+    marks: MarkThread,
+    producer: Arc<BaseProducer<ClientEvents>>,
     max_record_bytes: usize,
     /// Where records go that are dead letters among the output's own.
     dead_letter_topic: Option<String>,
@@ -73,6 +76,15 @@ impl TransactionalProducer {
     /// Connects, fences older instances, settles their open transaction, and reads the offsets of
     /// `marks` in the private group as they stand after that.
     pub(super) fn open(target: &SinkTarget, marks: Marks<'_>) -> Result<Opened, SinkError> {
+        let (this, committed) = Self::connect(target, marks)?;
+        Ok((Box::new(this), committed))
+    }
+
+    /// [`open`](Self::open), as what it is.
+    pub(super) fn connect(
+        target: &SinkTarget,
+        marks: Marks<'_>,
+    ) -> Result<(Self, TopicPartitionList), SinkError> {
         let deadline = Instant::now() + CONNECT_TIMEOUT;
         let topics = Topics::new(&target.cluster)?;
         let count = |topic: &str| {
@@ -100,23 +112,18 @@ impl TransactionalProducer {
         let producer: BaseProducer<ClientEvents> = client_config(&target.cluster, &role)
             .create_with_context(events.clone())
             .map_err(|error| create_failed(attempted.clone(), &error))?;
-        let role = Role::GroupOffsets {
-            group: target.group(),
-        };
-        let marker: BaseConsumer<ClientEvents> = client_config(&target.cluster, &role)
-            .create_with_context(ClientEvents::default())
-            .map_err(|error| create_failed(attempted.clone(), &error))?;
-        let Some(group) = marker.group_metadata() else {
-            return Err(SinkError::Failed {
-                attempted,
-                reason: "the client made no group".to_owned(),
-            });
-        };
-        let this = Self {
+        let (marker, group) = private_group(target)?;
+        let producer = Arc::new(producer);
+        let mark_thread = MarkThread::start(&target.output, Arc::clone(&producer), group);
+        let mark_thread = mark_thread.map_err(|error| SinkError::Failed {
+            attempted,
+            reason: format!("cannot start a thread: {error}"),
+        })?;
+        let mut this = Self {
             target: target.clone(),
             events,
+            marks: mark_thread,
             producer,
-            group,
             max_record_bytes,
             dead_letter_topic: None,
             in_transaction: false,
@@ -125,10 +132,42 @@ impl TransactionalProducer {
         this.insist(
             Instant::now() + CONNECT_TIMEOUT * 2,
             "prepare transactions on",
-            |timeout| this.producer.init_transactions(timeout),
+            |this, timeout| this.producer.init_transactions(timeout),
         )?;
         let committed = this.read_marks(&marker, &marks(&count)?)?;
-        Ok((Box::new(this), committed))
+        Ok((this, committed))
+    }
+
+    /// [`Transactions::commit`] with a limit of its own.
+    pub(super) fn commit_within(
+        &mut self,
+        limit: Duration,
+        records: &Records,
+        mark: &TopicPartitionList,
+    ) -> Result<(), SinkError> {
+        let deadline = Instant::now() + limit;
+        let mut pause = FIRST_PAUSE;
+        for attempt in 1.. {
+            let error = match self.try_commit(records, mark, deadline) {
+                Ok(()) => break,
+                Err(Next::Stop(error)) => return Err(error),
+                // The limit is used up. Whether the commit went through is not known here; the next
+                // instance learns it from the mark.
+                Err(Next::Retry(error)) => return Err(self.explain("write to", &error)),
+                Err(Next::Replay(error)) => error,
+            };
+            tracing::debug!(output = self.target.output, attempt, %error, "transaction aborted");
+            self.target.retries.count_kafka();
+            self.abort(deadline)?;
+            if attempt >= MOST_ATTEMPTS || Instant::now() >= deadline {
+                return Err(self.explain("write to", &error));
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        self.in_transaction = false;
+        self.sent = 0;
+        Ok(())
     }
 
     fn try_commit(
@@ -139,13 +178,31 @@ impl TransactionalProducer {
     ) -> Result<(), Next> {
         self.send(records)?;
         self.drain(deadline)?;
-        self.repeat(deadline, |timeout| {
-            self.producer
-                .send_offsets_to_transaction(mark, &self.group, timeout)
+        self.repeat(deadline, |this, timeout| {
+            this.add_mark(mark, timeout, deadline)
         })?;
-        self.repeat(deadline, |timeout| {
-            self.producer.commit_transaction(timeout)
+        self.repeat(deadline, |this, timeout| {
+            let committed = this.producer.commit_transaction(timeout);
+            committed.map_err(|error| this.judge(error))
         })
+    }
+
+    fn add_mark(
+        &mut self,
+        mark: &TopicPartitionList,
+        timeout: Duration,
+        deadline: Instant,
+    ) -> Result<(), Next> {
+        match self.marks.add(mark, timeout, deadline) {
+            Ok(added) => added.map_err(|error| self.judge(error)),
+            Err(GivenUp) => Err(Next::Stop(SinkError::Failed {
+                attempted: self.target.attempt("write to"),
+                reason: format!(
+                    "the Kafka client waits without end for the coordinator of group '{}'. Check that every broker of the cluster can be reached from here, then start again: the run goes on from its last checkpoint",
+                    self.target.group()
+                ),
+            })),
+        }
     }
 
     fn send(&mut self, records: &Records) -> Result<(), Next> {
@@ -194,9 +251,9 @@ impl TransactionalProducer {
 
     fn abort(&mut self, deadline: Instant) -> Result<(), SinkError> {
         if self.in_transaction {
-            self.insist(deadline, "abort a transaction on", |timeout| {
-                self.producer.poll(Duration::ZERO);
-                self.producer.abort_transaction(timeout)
+            self.insist(deadline, "abort a transaction on", |this, timeout| {
+                this.producer.poll(Duration::ZERO);
+                this.producer.abort_transaction(timeout)
             })?;
         }
         // Reports of what was purged come now; they are about records that will be sent again.
@@ -211,35 +268,35 @@ impl TransactionalProducer {
 
     /// Repeats a call while it says that it may be repeated.
     fn repeat(
-        &self,
+        &mut self,
         deadline: Instant,
-        call: impl Fn(Timeout) -> Result<(), KafkaError>,
+        mut call: impl FnMut(&mut Self, Duration) -> Result<(), Next>,
     ) -> Result<(), Next> {
         let mut pause = FIRST_PAUSE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let Err(error) = call(Timeout::After(left.min(CALL_TIMEOUT))) else {
-                return Ok(());
-            };
-            match self.judge(error) {
-                Next::Retry(_) if Instant::now() + pause < deadline => {
+            match call(self, left.min(CALL_TIMEOUT)) {
+                Err(Next::Retry(_)) if Instant::now() + pause < deadline => {
                     self.target.retries.count_kafka();
                     self.producer.poll(pause);
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
-                other => return Err(other),
+                other => return other,
             }
         }
     }
 
     /// Like [`repeat`](Self::repeat), for calls outside of a transaction.
     fn insist(
-        &self,
+        &mut self,
         deadline: Instant,
         action: &str,
-        call: impl Fn(Timeout) -> Result<(), KafkaError>,
+        call: impl Fn(&Self, Duration) -> KafkaResult<()>,
     ) -> Result<(), SinkError> {
-        self.repeat(deadline, call).map_err(|next| match next {
+        self.repeat(deadline, |this, timeout| {
+            call(this, timeout).map_err(|error| this.judge(error))
+        })
+        .map_err(|next| match next {
             Next::Stop(error) => error,
             Next::Retry(error) | Next::Replay(error) => {
                 self.producer.poll(Duration::ZERO);
@@ -339,30 +396,28 @@ impl Transactions for TransactionalProducer {
     }
 
     fn commit(&mut self, records: &Records, mark: &TopicPartitionList) -> Result<(), SinkError> {
-        let deadline = Instant::now() + COMMIT_LIMIT;
-        let mut pause = FIRST_PAUSE;
-        for attempt in 1.. {
-            let error = match self.try_commit(records, mark, deadline) {
-                Ok(()) => break,
-                Err(Next::Stop(error)) => return Err(error),
-                // The limit is used up. Whether the commit went through is not known here; the next
-                // instance learns it from the mark.
-                Err(Next::Retry(error)) => return Err(self.explain("write to", &error)),
-                Err(Next::Replay(error)) => error,
-            };
-            tracing::debug!(output = self.target.output, attempt, %error, "transaction aborted");
-            self.target.retries.count_kafka();
-            self.abort(deadline)?;
-            if attempt >= MOST_ATTEMPTS || Instant::now() >= deadline {
-                return Err(self.explain("write to", &error));
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-        self.in_transaction = false;
-        self.sent = 0;
-        Ok(())
+        self.commit_within(COMMIT_LIMIT, records, mark)
     }
+}
+
+/// A client that reads the marks, and the group whose offsets they are.
+fn private_group(
+    target: &SinkTarget,
+) -> Result<(BaseConsumer<ClientEvents>, ConsumerGroupMetadata), SinkError> {
+    let attempted = target.attempt("write to");
+    let role = Role::GroupOffsets {
+        group: target.group(),
+    };
+    let marker: BaseConsumer<ClientEvents> = client_config(&target.cluster, &role)
+        .create_with_context(ClientEvents::default())
+        .map_err(|error| create_failed(attempted.clone(), &error))?;
+    let Some(group) = marker.group_metadata() else {
+        return Err(SinkError::Failed {
+            attempted,
+            reason: "the client made no group".to_owned(),
+        });
+    };
+    Ok((marker, group))
 }
 
 impl Drop for TransactionalProducer {

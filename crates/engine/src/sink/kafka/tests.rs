@@ -1,10 +1,17 @@
-//! The epoch sink on a cluster. These tests live here because only the crate can make a commit permit.
+//! The epoch sink on a cluster, and the producer below it. These tests live here because only the crate
+//! can make a commit permit.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::array::{Array, Int64Array, RecordBatch};
+use floodmark_pipeline::KafkaCluster;
+use rdkafka::mocking::{MockCluster, MockCoordinator};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use super::producer::TransactionalProducer;
+use super::records::Records;
 use super::{KafkaEpochSink, RecordShape, SinkTarget};
 use crate::servers::{Seen, cluster, read_committed, topic};
 use crate::sink::{CommitPermit, OutputRows, PreCommit, Sink, SinkError};
@@ -130,4 +137,60 @@ fn an_older_instance_is_fenced_when_it_commits() {
         .expect_err("fenced");
     assert!(matches!(error, SinkError::Fenced { .. }), "{error}");
     assert!(committed_values(&target).is_empty());
+}
+
+/// A cluster of librdkafka's own, for what a real one is hard to bring to: here, one coordinator that
+/// answers and one that cannot be reached.
+#[test]
+fn a_coordinator_that_cannot_be_reached_ends_the_run_and_does_not_hang_it() {
+    const TRANSACTIONS: i32 = 1;
+    const MARKS: i32 = 2;
+    let brokers = MockCluster::new(2).expect("a cluster");
+    brokers
+        .create_topic("alerts", 1, 1)
+        .expect("the output's topic");
+    let leader = brokers.partition_leader("alerts", 0, Some(TRANSACTIONS));
+    leader.expect("a leader that stays");
+    let target = SinkTarget {
+        pipeline: "p".to_owned(),
+        output: "alerts".to_owned(),
+        lineage: "first".to_owned(),
+        cluster: KafkaCluster {
+            brokers: brokers.bootstrap_servers(),
+            properties: BTreeMap::new(),
+        },
+        topic: "alerts".to_owned(),
+        commit_interval: Duration::from_millis(50),
+        retries: Retries::default(),
+    };
+    let id = MockCoordinator::Transaction(target.transactional_id());
+    brokers.coordinator(id, TRANSACTIONS).expect("set");
+    let group = MockCoordinator::Group(target.group());
+    brokers.coordinator(group, MARKS).expect("set");
+    let mut mark = TopicPartitionList::new();
+    mark.add_partition_offset("alerts", 0, Offset::Offset(7))
+        .expect("a mark");
+    let (mut producer, _) =
+        TransactionalProducer::connect(&target, &|_| Ok(TopicPartitionList::new()))
+            .expect("opened");
+    let nothing = Records::default();
+    let limit = Duration::from_secs(30);
+    producer
+        .commit_within(limit, &nothing, &mark)
+        .expect("both coordinators answer");
+
+    brokers.broker_down(MARKS).expect("down");
+    let began = Instant::now();
+    let limit = Duration::from_secs(3);
+    for _ in 0..2 {
+        let error = producer
+            .commit_within(limit, &nothing, &mark)
+            .expect_err("no coordinator");
+        let text = error.to_string();
+        assert!(matches!(error, SinkError::Failed { .. }), "{text}");
+        assert!(text.contains(&target.group()), "{text}");
+        assert!(text.contains("start again"), "{text}");
+    }
+    drop(producer);
+    assert!(began.elapsed() < Duration::from_secs(60), "it hung");
 }

@@ -58,7 +58,7 @@ pub mod protocol {
     pub use super::work::{CarriedFile, StagedWork, Work};
 }
 
-/// Hidden files this old belong to no living instance.
+/// Hidden files and objects this old belong to no living instance.
 const LEFTOVER_AGE: Duration = Duration::from_hours(24);
 
 /// Names of the files that a manifest lists as a sink's work; none if it is another kind of sink's.
@@ -127,6 +127,7 @@ impl ParquetSink {
             storage,
             options.retries,
         ))?;
+        runtime.block_on(store.require_staging(options.instance))?;
         Self::new(options, store, runtime)
     }
 

@@ -9,7 +9,7 @@ use rdkafka::client::DefaultClientContext;
 
 use super::job::{CAUGHT_UP, Job, Topic, read};
 use crate::events::{reading, records};
-use crate::servers::{PATIENCE, deadline};
+use crate::servers::{PATIENCE, cluster, deadline, topic};
 
 /// Asks the cluster's administrator; the answer comes from a thread of the client's.
 fn administer<T>(
@@ -37,6 +37,17 @@ fn empty_topics_end_at_once_and_are_gone_on_with() {
     job.append(&records);
     let finished = job.finish();
     job.verify(&records, &finished);
+}
+
+#[test]
+fn a_topic_is_there_for_others_as_soon_as_it_is_made() {
+    let cluster = cluster();
+    for _ in 0..10 {
+        let made = topic(&cluster, "made", 12, &[]);
+        let other = Topics::new(&cluster).expect("a client");
+        let found = other.partitions(&made, deadline()).expect("metadata");
+        assert_eq!(found, Some(12), "topic {made}");
+    }
 }
 
 #[test]

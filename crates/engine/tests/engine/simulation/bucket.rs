@@ -1,7 +1,8 @@
-//! A simulated object store: whole objects, conditional puts and multipart uploads, behind a client
-//! whose requests get lost, repeated, delayed and reordered.
+//! A simulated object store: whole objects, conditional puts and copies, behind a client whose requests
+//! get lost, repeated, delayed and reordered. Files are so small here that each is put as a whole:
+//! uploads in parts end before a manifest, so they add nothing to the protocol.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,18 +39,9 @@ pub(super) enum Ask {
     Get,
     List,
     Delete,
-    BeginUpload,
-    Part {
-        upload: String,
-        index: usize,
-        bytes: Bytes,
-    },
-    Complete {
-        upload: String,
-        parts: Vec<String>,
-    },
-    Abort {
-        upload: String,
+    /// To the request's path.
+    Copy {
+        from: String,
     },
 }
 
@@ -59,91 +51,20 @@ pub(super) enum Answer {
     Done,
     Found(Bytes),
     Listed(Vec<(String, u64)>),
-    Upload(String),
-    Tag(String),
     Absent,
     Exists,
-    NoSuchUpload,
     Unavailable,
 }
 
 #[derive(Default)]
 pub(super) struct Bucket {
     pub(super) objects: BTreeMap<String, Bytes>,
-    uploads: HashMap<String, Upload>,
-    begun: u64,
-}
-
-struct Upload {
-    path: String,
-    parts: BTreeMap<usize, (String, Bytes)>,
-    completed: bool,
-}
-
-impl Bucket {
-    fn begin(&mut self, path: &str) -> Answer {
-        self.begun += 1;
-        let id = format!("upload-{}", self.begun);
-        let upload = Upload {
-            path: path.to_owned(),
-            parts: BTreeMap::new(),
-            completed: false,
-        };
-        self.uploads.insert(id.clone(), upload);
-        Answer::Upload(id)
-    }
-
-    fn part(&mut self, upload: &str, index: usize, bytes: &Bytes) -> Answer {
-        match self.uploads.get_mut(upload) {
-            Some(upload) if !upload.completed => {
-                let tag = format!("{:08x}", crc32fast::hash(bytes));
-                upload.parts.insert(index, (tag.clone(), bytes.clone()));
-                Answer::Tag(tag)
-            }
-            _ => Answer::NoSuchUpload,
-        }
-    }
-
-    /// The object's bytes if it becomes visible by this.
-    fn complete(&mut self, upload: &str, parts: &[String], again: bool) -> (Answer, Option<Bytes>) {
-        let Some(found) = self.uploads.get_mut(upload) else {
-            return (Answer::NoSuchUpload, None);
-        };
-        if found.completed {
-            let answer = if again {
-                Answer::Done
-            } else {
-                Answer::NoSuchUpload
-            };
-            return (answer, None);
-        }
-        let tags: Vec<&String> = found.parts.values().map(|(tag, _)| tag).collect();
-        assert_eq!(tags, parts.iter().collect::<Vec<_>>(), "parts of {upload}");
-        found.completed = true;
-        let bytes: Vec<u8> = found
-            .parts
-            .values()
-            .flat_map(|(_, bytes)| bytes.iter().copied())
-            .collect();
-        (Answer::Done, Some(bytes.into()))
-    }
-
-    fn abort(&mut self, upload: &str) -> Answer {
-        match self.uploads.get(upload) {
-            Some(found) if !found.completed => {
-                self.uploads.remove(upload);
-                Answer::Done
-            }
-            _ => Answer::NoSuchUpload,
-        }
-    }
 }
 
 impl World {
     /// Does what a request asks, and tells the observer what has changed.
     pub(super) fn serve(&mut self, from: InstanceId, request: &Request) -> Answer {
         let Request { bucket, path, ask } = request;
-        let again = self.temper.completes_again;
         let store = self.buckets.get_mut(bucket).expect("one of the two");
         let answer = match ask {
             Ask::Put {
@@ -170,22 +91,14 @@ impl World {
                 self.observer.object_deleted(bucket, path);
                 Answer::Done
             }
-            Ask::BeginUpload => store.begin(path),
-            Ask::Part {
-                upload,
-                index,
-                bytes,
-            } => store.part(upload, *index, bytes),
-            Ask::Complete { upload, parts } => {
-                let (answer, visible) = store.complete(upload, parts, again);
-                if let Some(bytes) = visible {
+            Ask::Copy { from } => match store.objects.get(from).cloned() {
+                Some(bytes) => {
                     let replaced = store.objects.insert(path.clone(), bytes.clone());
-                    assert_eq!(store.uploads[upload].path, *path);
                     self.observer.file_visible(path, &bytes, replaced.as_ref());
+                    Answer::Done
                 }
-                answer
-            }
-            Ask::Abort { upload } => store.abort(upload),
+                None => Answer::Absent,
+            },
         };
         self.say(|| {
             format!(
@@ -203,8 +116,6 @@ impl Ask {
     fn verb(&self) -> String {
         match self {
             Self::Put { only_if_absent, .. } => format!("put (if absent: {only_if_absent})"),
-            Self::Part { upload, index, .. } => format!("part {index} of {upload}"),
-            Self::Complete { upload, .. } => format!("complete {upload}"),
             other => format!("{other:?}"),
         }
     }
@@ -263,7 +174,6 @@ impl Client {
                 path: path.to_string(),
                 source: "exists".into(),
             }),
-            Answer::NoSuchUpload => Err(generic("NoSuchUpload")),
             Answer::Unavailable => Err(generic("no answer in time")),
             answer => Ok(answer),
         }
@@ -403,53 +313,37 @@ impl ObjectStore for Client {
         unreachable!("the engine drives uploads by their ids")
     }
 
-    async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
-        unreachable!("the engine copies nothing")
+    async fn copy_opts(&self, from: &Path, to: &Path, _: CopyOptions) -> Result<()> {
+        let ask = Ask::Copy {
+            from: from.to_string(),
+        };
+        self.ask(to, ask).await.map(drop)
     }
 }
 
+/// Why no upload is begun.
+const SMALL: &str = "files of a few bytes are put whole";
+
 #[async_trait]
 impl MultipartStore for Client {
-    async fn create_multipart(&self, path: &Path) -> Result<MultipartId> {
-        match self.ask(path, Ask::BeginUpload).await? {
-            Answer::Upload(id) => Ok(id),
-            other => Err(unexpected(&other)),
-        }
+    async fn create_multipart(&self, _: &Path) -> Result<MultipartId> {
+        unreachable!("{SMALL}")
     }
 
-    async fn put_part(
-        &self,
-        path: &Path,
-        id: &MultipartId,
-        index: usize,
-        data: PutPayload,
-    ) -> Result<PartId> {
-        let ask = Ask::Part {
-            upload: id.clone(),
-            index,
-            bytes: data.into(),
-        };
-        match self.ask(path, ask).await? {
-            Answer::Tag(content_id) => Ok(PartId { content_id }),
-            other => Err(unexpected(&other)),
-        }
+    async fn put_part(&self, _: &Path, _: &MultipartId, _: usize, _: PutPayload) -> Result<PartId> {
+        unreachable!("{SMALL}")
     }
 
     async fn complete_multipart(
         &self,
-        path: &Path,
-        id: &MultipartId,
-        parts: Vec<PartId>,
+        _: &Path,
+        _: &MultipartId,
+        _: Vec<PartId>,
     ) -> Result<PutResult> {
-        let ask = Ask::Complete {
-            upload: id.clone(),
-            parts: parts.into_iter().map(|part| part.content_id).collect(),
-        };
-        self.ask(path, ask).await.map(|_| put_result())
+        unreachable!("{SMALL}")
     }
 
-    async fn abort_multipart(&self, path: &Path, id: &MultipartId) -> Result<()> {
-        let ask = Ask::Abort { upload: id.clone() };
-        self.ask(path, ask).await.map(drop)
+    async fn abort_multipart(&self, _: &Path, _: &MultipartId) -> Result<()> {
+        unreachable!("{SMALL}")
     }
 }

@@ -9,7 +9,8 @@
 //! | INV-ACCOUNT | every row that the newest manifest is past is visible, or in the work that it lists, and in no two places of it |
 //! | INV-ATOMIC | the rows of an epoch that go to Kafka show all or none |
 //! | INV-CHAIN | manifests follow each other without a gap, generations never go back, and each is one instance's |
-//! | INV-NAME | no file's name is given twice, and no visible file is replaced |
+//! | INV-NAME | no file's name is given twice, and no visible file is replaced by other bytes |
+//! | INV-STAGED | the staged bytes of a file that the newest manifest lists are there until the file shows |
 //! | INV-FILES | the newest manifest and what it refers to are there |
 //! | INV-CALM | no instance fails where no request does, and none ever over something lost or damaged |
 //! | INV-FENCED | where no request meets a fault, an instance ends as fenced only if another one has taken over |
@@ -154,10 +155,12 @@ impl Observer {
         }
     }
 
-    /// An upload was completed.
+    /// A staged file was copied to its name; to do that again changes nothing.
     pub(super) fn file_visible(&mut self, name: &str, bytes: &Bytes, replaced: Option<&Bytes>) {
-        if replaced.is_some() {
-            self.violated(format!("INV-NAME: {name} replaces a visible file"));
+        match replaced {
+            Some(same) if same == bytes => return,
+            Some(_) => self.violated(format!("INV-NAME: {name} replaces a visible file")),
+            None => {}
         }
         let rows: Vec<usize> = bytes.chunks(4).map(number).collect();
         self.show(CURATED, &rows);
@@ -172,10 +175,32 @@ impl Observer {
                 "INV-FILES: {path} is deleted, the newest manifest needs it"
             ));
         }
+        if let Some(name) = published_name(path)
+            && self.is_pending(name)
+        {
+            self.violated(format!(
+                "INV-STAGED: {path} is deleted, and {name} does not show"
+            ));
+        }
+    }
+
+    /// Whether the newest manifest lists a file that does not show yet.
+    fn is_pending(&self, name: &str) -> bool {
+        let newest = self.newest.as_ref();
+        let sink = newest.and_then(|newest| newest.sinks.get(CURATED));
+        let listed = sink.is_some_and(|sink| {
+            let work: Work = serde_json::from_value(sink.work.clone()).unwrap_or_default();
+            work.files.iter().any(|file| file.staged.name == name)
+        });
+        let shows = |row: &usize| self.visible[CURATED][*row];
+        listed && !self.staged[name].iter().all(shows)
     }
 
     pub(super) fn object_put(&mut self, bucket: &str, path: &str, bytes: &Bytes) {
-        assert_eq!(bucket, "checkpoint", "files are staged");
+        if bucket == "output" {
+            assert!(published_name(path).is_some(), "files are staged: {path}");
+            return;
+        }
         if path.starts_with("state/") {
             let file = StateFile {
                 bytes: bytes.len() as u64,
@@ -344,6 +369,11 @@ impl Observer {
             self.violated("INV-END: the last manifest has work".to_owned());
         }
     }
+}
+
+/// The name that a staged file will have.
+fn published_name(path: &str) -> Option<&str> {
+    path.strip_prefix("_staged/")?.strip_suffix(".staged")
 }
 
 /// The epoch in a manifest's path.

@@ -58,8 +58,6 @@ pub(super) struct Temper {
     pub(super) fault: f64,
     /// Chance that a message takes long.
     pub(super) slow: f64,
-    /// Whether completing an upload again succeeds, as some servers have it.
-    pub(super) completes_again: bool,
 }
 
 /// One instance, as the world sees it.
@@ -97,7 +95,6 @@ impl Shared {
         let temper = Temper {
             fault: [0.0, 0.01, 0.05, 0.2][rng.random_range(0..4)],
             slow: [0.0, 0.02, 0.2][rng.random_range(0..3)],
-            completes_again: rng.random(),
         };
         Self::with(temper, rng, trace)
     }
@@ -107,7 +104,6 @@ impl Shared {
         let temper = Temper {
             fault: 0.0,
             slow: 0.0,
-            completes_again: false,
         };
         Self::with(temper, SmallRng::seed_from_u64(0), false)
     }

@@ -4,6 +4,7 @@ import { attribute, h, keyed, s, text } from './dom.js';
 import { cell, clock, count, counted, duration, isNumber, perSecond } from './format.js';
 import { columnsOf, isTime, series, valueColumns, whoColumns } from './rows.js';
 import { sparkPath } from './scale.js';
+import { earlier, growth, LITTLE_SECONDS } from './store.js';
 
 /** Rows in the table, and devices with a spark line. */
 const ROWS = 40;
@@ -46,7 +47,7 @@ function update(card, node, state) {
   const latency = output.latency;
   const skipped = state.skipped.get(node.name);
   text(card.querySelector('.stream-words'), [
-    `${counted(output.rows, 'row')} committed, now ${perSecond(output.rows_per_second)} rows/s.`,
+    `${counted(output.rows, 'row')} committed; ${perSecond(growth(state.status, earlier(state, LITTLE_SECONDS), (at) => at.outputs?.[node.name]?.rows))} rows/s over the last minute.`,
     latency && isNumber(latency.p50_seconds) ? `From event time to committed: half within ${duration(latency.p50_seconds)}, 99 in 100 within ${duration(latency.p99_seconds)}.` : '',
     skipped ? `${count(skipped)} more were committed than could be shown.` : '',
   ].filter(Boolean).join(' '));

@@ -47,7 +47,7 @@ function pairs(checkpoint) {
     ['Newest', `number ${count(checkpoint.epoch)}, ${checkpoint.age_seconds === null ? 'none yet in this run' : `${wholeSeconds(checkpoint.age_seconds)} old`}`],
     ['Took', duration(checkpoint.last_seconds)],
     ['Size', bytes(checkpoint.last_bytes)],
-    ['Interval', interval === null ? 'not known yet' : `about ${duration(interval)}`],
+    ['Interval', interval === null ? 'not known yet' : `about ${wholeSeconds(interval)}`],
     ['In this run', `${count(checkpoint.completed)} completed, ${count(checkpoint.failed)} failed`],
     ['Generation', `${count(checkpoint.generation)} (how often the pipeline was started or taken over)`],
   ];

@@ -180,7 +180,7 @@ function* checkpoint({ status, before }) {
   const limit = Math.max(CHECKPOINT_AT_LEAST_SECONDS, CHECKPOINT_INTERVALS * (interval ?? Infinity));
   if (isNumber(age) && age > limit && status.phase === 'running') {
     yield finding('checkpoint-old', 'problem', 'checkpoints', `The newest checkpoint is ${duration(age)} old`,
-      `That is ${count(Math.floor(age / interval))} intervals of ${duration(interval)}. Until the next one, results of windows are not visible, and a restart would read again from there.`,
+      `That is ${count(Math.floor(age / interval))} intervals of about ${wholeSeconds(interval)}. Until the next one, results of windows are not visible, and a restart would read again from there.`,
       'Look at the outputs and the checkpoint store: one of them does not finish.');
   }
   if (failed > 0) {

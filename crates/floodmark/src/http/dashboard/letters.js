@@ -64,9 +64,9 @@ function drawReasons(list, letters) {
   });
 }
 
-/** A reason without positions and quoted values, so that alike ones count together. */
+/** A reason without positions and the value in it, so that alike ones count together. */
 export function kindOfReason(reason) {
-  return String(reason ?? 'not known').replace(/'[^']*'/g, '…').replace(/byte \d+/g, 'byte N');
+  return String(reason ?? 'not known').replace(/'.*' is not/, '… is not').replace(/byte \d+/g, 'byte N');
 }
 
 function draw(place, letter) {

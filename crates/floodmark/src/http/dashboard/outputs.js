@@ -18,6 +18,7 @@ export function outputsView(card) {
     keyed(body, rows, ([name]) => name, ([name]) => h('tr', { 'data-output': name },
       h('th', { scope: 'row' }, name, h('span', { class: 'target' })), COLUMNS.map(() => h('td', { class: 'number' }))), (row, [name, output]) => {
       text(row.querySelector('.target'), targets.get(name) ?? '');
+      attribute(row.querySelector('.target'), 'title', targets.get(name));
       cells(output).forEach((value, at) => text(row.children[at + 1], value));
       attribute(row.lastChild, 'data-any', output.refused > 0);
     });

@@ -144,7 +144,7 @@ function drawPicture(card, { partitions, windows, now, watermark, from, to }) {
   }
   const bottom = y + 4;
   attributes(card.svg, { width: card.width, height: bottom + AXIS, viewBox: `0 0 ${card.width} ${bottom + AXIS}`, 'aria-label': card.words.textContent });
-  const back = [axis(from, to, x, bottom, narrow ? 4 : 9)];
+  const back = [axis(from, to, x, bottom, { most: narrow ? 4 : 9, right })];
   if (watermark !== null) back.push({ key: 'water', tag: 'rect', set: { class: 'water', x: left, y: TOP - 6, width: Math.max(0, clip(watermark) - left), height: bottom - TOP + 6 } });
   const front = [];
   if (watermark !== null) front.push(...upright('watermark', clip(watermark), bottom, `watermark ${clock(watermark)}`, { left, right, side: 'left' }));
@@ -171,7 +171,7 @@ function partitionRow(one, y, { left, right, clip, narrow }) {
   if (reached !== null) shapes.push({ key: `r/${one.id}`, tag: 'rect', set: { class: `reached${kind}`, x: left, y: middle - 5, width: Math.max(0, clip(reached) - left), height: 10, rx: 2 } });
   if (reached !== null && newest !== null) shapes.push({ key: `d/${one.id}`, tag: 'rect', set: { class: `delay${kind}`, x: clip(reached), y: middle - 5, width: Math.max(0, clip(newest) - clip(reached)), height: 10 } });
   if (newest !== null) shapes.push({ key: `n/${one.id}`, tag: 'circle', set: { class: `newest${kind}`, cx: clip(newest), cy: middle, r: 5 } });
-  const note = one.holds ? 'holds it back' : one.standing === 'idle' ? 'idle' : one.sets ? 'sets the watermark' : '';
+  const note = one.holds ? 'holds it back' : one.standing === 'idle' ? 'idle' : one.sets && !narrow ? 'sets the watermark' : '';
   const at = newest === null ? left : clip(newest);
   const fits = at + 126 < right;
   shapes.push({ key: `h/${one.id}`, tag: 'text', set: { class: `note${kind}`, x: fits ? at + 11 : at - 12, y: middle + (fits ? 4 : -8), 'text-anchor': fits ? 'start' : 'end' }, text: note });
@@ -190,11 +190,11 @@ function windowBox(output, one, y, { clip, watermark }) {
   ];
 }
 
-function axis(from, to, x, y, most) {
+function axis(from, to, x, y, { most, right }) {
   const { marks, seconds } = ticks(from, to, most);
   return marks.flatMap((at) => [
     { key: `g/${at}`, tag: 'line', set: { class: 'grid', x1: x(at), x2: x(at), y1: TOP - 6, y2: y + 4 } },
-    { key: `a/${at}`, tag: 'text', set: { class: 'tick', x: x(at), y: y + 19, 'text-anchor': 'middle' }, text: clock(at, { seconds: seconds < 60 }) },
+    { key: `a/${at}`, tag: 'text', set: { class: 'tick', x: Math.min(x(at), right), y: y + 19, 'text-anchor': x(at) > right - 28 ? 'end' : 'middle' }, text: clock(at, { seconds: seconds < 60 }) },
   ]);
 }
 
