@@ -30,8 +30,9 @@ def free_port():
 class Broker:
     """One broker at one address, which may end and start again."""
 
-    def __init__(self, folder, durable):
+    def __init__(self, folder, durable, env=None):
         self.folder = Path(folder)
+        self.env = env or {}
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.log = self.folder / "broker.log"
@@ -42,7 +43,7 @@ class Broker:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [binary(), "broker", "--listen", self.address, *self.data],
-                env=os.environ | {"NO_COLOR": "1"},
+                env=os.environ | {"NO_COLOR": "1"} | self.env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -1,13 +1,12 @@
 //! The running broker: what requests work on, how it starts and how it ends.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
@@ -15,7 +14,9 @@ use kafka_protocol::ResponseError;
 
 use crate::api::{self, Host, Member, RESPONSE_BUDGET_BYTES};
 use crate::config::Builder;
+use crate::directory::{FORMAT, claim, cluster_id};
 use crate::group::{Claim, Generation, Groups, Limits};
+use crate::house::House;
 use crate::journal::{CommittedOffset, Entry, Journal, JournalError};
 use crate::log::{AppendError, LogError};
 use crate::memory::MemoryBudget;
@@ -25,8 +26,6 @@ use crate::topics::{self, Home, Topics, new_id};
 use crate::transaction::{EffectError, Effects, Outcome, Transactions};
 use crate::units::{Now, Producer, TopicPartition};
 
-/// Version of the data directory's layout.
-const FORMAT: u32 = 1;
 /// What unfinished requests may hold together, beyond what each connection may.
 const REQUEST_BUDGET_BYTES: usize = 512 << 20;
 /// Threads that serve connections.
@@ -75,22 +74,33 @@ impl Core {
         lock(&self.transactions).tick(now, self);
     }
 
-    /// Removes what is no longer kept and makes the journal small again.
+    /// Brings full files to the disk, removes what is no longer kept and makes the journal small again.
+    /// Waits for the disk, and keeps nobody else waiting.
     pub(crate) fn keep_house(&self, now: Now) {
-        self.topics.retain(now, PRODUCER_EXPIRY_MS);
-        if !self.journal.wants_compaction() {
-            return;
-        }
-        let transactions = lock(&self.transactions);
-        let groups = lock(&self.groups);
-        let topics = self.topics.hold();
-        let entries = topics
-            .entries()
-            .into_iter()
-            .chain(transactions.entries())
-            .chain(groups.entries());
-        if let Err(error) = self.journal.compact(entries) {
+        if self.journal.wants_compaction()
+            && let Err(error) = self.compact_journal()
+        {
             tracing::warn!(%error, "the journal stays as long as it is");
+        }
+        self.topics.settle();
+        self.topics.retain(now, PRODUCER_EXPIRY_MS);
+    }
+
+    fn compact_journal(&self) -> Result<(), JournalError> {
+        let begun = {
+            let transactions = lock(&self.transactions);
+            let groups = lock(&self.groups);
+            let topics = self.topics.hold();
+            let entries = topics
+                .entries()
+                .into_iter()
+                .chain(transactions.entries())
+                .chain(groups.entries());
+            self.journal.begin_compaction(entries)?
+        };
+        match begun {
+            Some(compaction) => self.journal.finish_compaction(compaction),
+            None => Ok(()),
         }
     }
 }
@@ -280,6 +290,7 @@ pub struct Broker {
     core: Arc<Core>,
     stop: watch::Sender<bool>,
     runtime: Option<Runtime>,
+    house: Option<House>,
     /// Held for as long as the broker uses its directory.
     _lock: Option<File>,
 }
@@ -309,6 +320,7 @@ impl Broker {
             let _inside = runtime.enter();
             tokio::net::TcpListener::from_std(listener).map_err(StartError::Threads)?
         };
+        let house = House::start(Arc::clone(&core)).map_err(StartError::Threads)?;
         runtime.spawn(server::accept(listener, Arc::clone(&core), stopped.clone()));
         runtime.spawn(server::tick(Arc::clone(&core), stopped));
         Ok(Self {
@@ -316,6 +328,7 @@ impl Broker {
             core,
             stop,
             runtime: Some(runtime),
+            house: Some(house),
             _lock: lock,
         })
     }
@@ -340,6 +353,9 @@ impl Broker {
         let ending = std::thread::spawn(move || runtime.shutdown_timeout(STOP_PATIENCE));
         if ending.join().is_err() {
             return Err(StopError("its threads did not end".to_owned()));
+        }
+        if self.house.take().is_some_and(|house| house.stop().is_err()) {
+            return Err(StopError("its housekeeping did not end".to_owned()));
         }
         let topics = self.core.topics.close();
         let journal = self.core.journal.sync();
@@ -420,76 +436,4 @@ fn open(builder: &Builder) -> Result<(Core, Option<File>), StartError> {
     };
     crate::sync::lock(&core.transactions).finish_interrupted(&core, now);
     Ok((core, lock))
-}
-
-/// Who a data directory belongs to.
-#[derive(Debug, Serialize, Deserialize)]
-struct Identity {
-    format: u32,
-    cluster_id: String,
-}
-
-fn cluster_id() -> String {
-    new_id().to_string()
-}
-
-/// Makes the directory if it is not there, locks it, and reads whose it is.
-fn claim(directory: &Path) -> Result<(Identity, File), StartError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| StartError::Directory { path, source }
-    };
-    fs::create_dir_all(directory).map_err(failed(directory))?;
-    let lock_path = directory.join("lock");
-    let lock = File::create(&lock_path).map_err(failed(&lock_path))?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            return Err(StartError::DirectoryInUse {
-                path: directory.to_owned(),
-            });
-        }
-        Err(TryLockError::Error(source)) => return Err(failed(&lock_path)(source)),
-    }
-    let path = directory.join("broker.json");
-    let identity = match fs::read(&path) {
-        Ok(bytes) => read_identity(&path, directory, &bytes)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let identity = Identity {
-                format: FORMAT,
-                cluster_id: cluster_id(),
-            };
-            write_identity(&path, &identity).map_err(failed(&path))?;
-            identity
-        }
-        Err(error) => return Err(failed(&path)(error)),
-    };
-    Ok((identity, lock))
-}
-
-fn read_identity(path: &Path, directory: &Path, bytes: &[u8]) -> Result<Identity, StartError> {
-    let not_ours = |error: serde_json::Error| StartError::NotOurs {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    };
-    let value: serde_json::Value = serde_json::from_slice(bytes).map_err(not_ours)?;
-    // The number alone first: a newer format may have other fields.
-    let format = value.get("format").and_then(serde_json::Value::as_u64);
-    if let Some(found) = format.and_then(|found| u32::try_from(found).ok())
-        && found > FORMAT
-    {
-        return Err(StartError::NewerFormat {
-            path: directory.to_owned(),
-            found,
-        });
-    }
-    serde_json::from_value(value).map_err(not_ours)
-}
-
-fn write_identity(path: &Path, identity: &Identity) -> io::Result<()> {
-    let bytes = serde_json::to_vec_pretty(identity)?;
-    let unfinished = path.with_extension("json.new");
-    fs::write(&unfinished, bytes)?;
-    File::open(&unfinished)?.sync_all()?;
-    fs::rename(&unfinished, path)
 }

@@ -10,8 +10,8 @@ use crate::broker::{Broker, StartError};
 /// loses nothing under either policy. They differ in what a power failure may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Fsync {
-    /// When a segment is full, when the journal is compacted, and at a clean end. A power failure may
-    /// take what the operating system had not written yet.
+    /// In the background when a segment is full and when the journal is compacted, and at a clean end. A
+    /// power failure may take what the operating system had not written yet; nobody waits for the disk.
     #[default]
     OnRoll,
     /// Before each acknowledgement. Slow, and safe against power failures as far as the disk is.

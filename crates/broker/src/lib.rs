@@ -30,9 +30,11 @@ mod api;
 pub mod benching;
 mod broker;
 mod config;
+mod directory;
 #[doc(hidden)]
 pub mod fuzzing;
 mod group;
+mod house;
 mod journal;
 mod log;
 mod memory;

@@ -57,6 +57,7 @@ fn delete(core: &Core, topic: &str, partition: i32, before: i64) -> Result<Offse
         .topics
         .partition(topic, partition)
         .ok_or(ResponseError::UnknownTopicOrPartition)?;
+    let _deleting = lock(&partition.deleting);
     let mut log = lock(&partition.log);
     let before = if before == UP_TO_THE_END {
         log.end()

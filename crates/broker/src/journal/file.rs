@@ -1,7 +1,8 @@
-//! The journal's file: appended to frame by frame, replaced whole by a compaction.
+//! The journal's file: appended to frame by frame, replaced whole by a
+//! [`compaction`](super::compaction).
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -20,15 +21,15 @@ const KEPT_BUFFER_BYTES: usize = 64 << 10;
 /// An open journal.
 #[derive(Debug)]
 pub(super) struct JournalFile {
-    path: PathBuf,
-    file: File,
-    fsync: Fsync,
+    pub(super) path: PathBuf,
+    pub(super) file: File,
+    pub(super) fsync: Fsync,
     /// End of the last frame that was appended.
-    size: u64,
+    pub(super) size: u64,
     /// Size from which on a compaction is due.
-    compact_at: u64,
+    pub(super) compact_at: u64,
     /// A failed write may still be in the file.
-    poisoned: bool,
+    pub(super) poisoned: bool,
     buffer: Vec<u8>,
 }
 
@@ -112,39 +113,12 @@ impl JournalFile {
         !self.poisoned && self.size >= self.compact_at
     }
 
-    pub(super) fn compact(
-        &mut self,
-        entries: impl Iterator<Item = Entry>,
-    ) -> Result<(), JournalError> {
-        self.refuse_if_poisoned()?;
-        self.compact_at = self.size + MIN_COMPACTION_BYTES;
-        let new_path = beside(&self.path);
-        let (file, size) = match write_new(&new_path, entries) {
-            Ok(written) => written,
-            Err(error) => {
-                // What is left of it is removed by the next compaction or the next start.
-                let _ = fs::remove_file(&new_path);
-                return Err(error);
-            }
-        };
-        fs::rename(&new_path, &self.path).map_err(failed_to("replace", &self.path))?;
-        self.file = file;
-        self.size = size;
-        self.compact_at = (2 * size).max(MIN_COMPACTION_BYTES);
-        if let Err(source) = sync_directory(&self.path) {
-            // A power failure could bring the old file back, without what the new one takes from now on.
-            self.poisoned = true;
-            return Err(failed_to("sync the directory of", &self.path)(source));
-        }
-        Ok(())
-    }
-
     pub(super) fn sync(&mut self) -> Result<(), JournalError> {
         self.refuse_if_poisoned()?;
         self.file.sync_all().map_err(failed_to("sync", &self.path))
     }
 
-    fn refuse_if_poisoned(&self) -> Result<(), JournalError> {
+    pub(super) fn refuse_if_poisoned(&self) -> Result<(), JournalError> {
         if self.poisoned {
             return Err(JournalError::Poisoned {
                 path: self.path.clone(),
@@ -221,39 +195,7 @@ pub(super) fn beside(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Writes a whole journal and waits for the disk.
-pub(super) fn write_new(
-    path: &Path,
-    entries: impl Iterator<Item = Entry>,
-) -> Result<(File, u64), JournalError> {
-    let failed = |action| failed_to(action, path);
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(path)
-        .map_err(failed("make"))?;
-    let mut writer = BufWriter::with_capacity(1 << 20, file);
-    writer
-        .write_all(&frame::header())
-        .map_err(failed("write"))?;
-    let mut size = HEADER_BYTES as u64;
-    let mut buffer = Vec::new();
-    for entry in entries {
-        buffer.clear();
-        encode(&entry, &mut buffer, path, size)?;
-        writer.write_all(&buffer).map_err(failed("write"))?;
-        size += buffer.len() as u64;
-    }
-    let file = writer
-        .into_inner()
-        .map_err(|error| failed("write")(error.into_error()))?;
-    file.sync_all().map_err(failed("sync"))?;
-    Ok((file, size))
-}
-
-fn encode(
+pub(super) fn encode(
     entry: &Entry,
     buffer: &mut Vec<u8>,
     path: &Path,
@@ -274,7 +216,7 @@ fn encode(
 }
 
 /// Makes what happened to the name of a file last.
-fn sync_directory(path: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     match path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
@@ -284,7 +226,7 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     }
 }
 
-fn failed_to(action: &'static str, path: &Path) -> impl Fn(io::Error) -> JournalError {
+pub(super) fn failed_to(action: &'static str, path: &Path) -> impl Fn(io::Error) -> JournalError {
     let path = path.to_owned();
     move |source| JournalError::Io {
         action,

@@ -11,10 +11,11 @@
 //! - An append that fails leaves nothing behind. Where that cannot be made sure of, the journal takes no
 //!   more entries until the next start has looked at the file.
 //! - Compaction replaces the file by the state it amounts to, in one rename: a kill leaves the old file
-//!   or the new one.
+//!   or the new one. Nobody who appends waits for the disk meanwhile.
 //!
 //! Without a data directory there is no file, and everything here does nothing.
 
+mod compaction;
 mod entry;
 mod file;
 mod frame;
@@ -24,10 +25,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::config::Fsync;
 
+pub(crate) use compaction::Compaction;
 pub(crate) use entry::{CommittedOffset, Entry};
 pub(crate) use frame::{Damage, MAX_ENTRY_BYTES, recover};
 
-use file::JournalFile;
+use file::{JournalFile, sync_directory};
 
 /// The journal's file; nothing at all when the broker keeps everything in memory.
 #[derive(Debug)]
@@ -136,7 +138,7 @@ impl Journal {
         self.with(|file| file.append(entry))
     }
 
-    /// Whether the file has grown so far beyond its last compaction that [`Journal::compact`] is due.
+    /// Whether the file has grown so far beyond its last compaction that another is due.
     pub(crate) fn wants_compaction(&self) -> bool {
         match &self.file {
             Some(file) => locked(file).wants_compaction(),
@@ -144,11 +146,33 @@ impl Journal {
         }
     }
 
-    /// Replaces the file by one that holds `entries` alone: the whole state. The caller holds the locks
-    /// of that state, so that nothing is appended meanwhile. When this fails, the journal goes on in the
-    /// old file; [`Journal::wants_compaction`] asks again once it has grown some more.
-    pub(crate) fn compact(&self, entries: impl Iterator<Item = Entry>) -> Result<(), JournalError> {
-        self.with(|file| file.compact(entries))
+    /// Begins to replace the file by one that holds `entries` alone: the whole state. The caller holds the
+    /// locks of that state, and lets go of them before [`Journal::finish_compaction`]. When either fails,
+    /// the journal goes on in the old file; [`Journal::wants_compaction`] asks again once it has grown
+    /// some more. One at a time.
+    pub(crate) fn begin_compaction(
+        &self,
+        entries: impl Iterator<Item = Entry>,
+    ) -> Result<Option<Compaction>, JournalError> {
+        match &self.file {
+            Some(file) => locked(file).begin_compaction(entries).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Ends it. Waits for the disk, and keeps nobody waiting who appends.
+    pub(crate) fn finish_compaction(&self, compaction: Compaction) -> Result<(), JournalError> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        compaction.bring_to_disk()?;
+        let path = {
+            let mut file = locked(file);
+            file.finish_compaction(compaction)?;
+            file.path.clone()
+        };
+        let synced = sync_directory(&path);
+        locked(file).name_synced(synced)
     }
 
     /// Waits until the disk itself has everything: at a clean end.

@@ -5,7 +5,8 @@ use std::io;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::file::{Medium, Written, beside, write_at_end, write_new};
+use super::compaction::write_new;
+use super::file::{Medium, Written, beside, write_at_end};
 use super::*;
 use crate::units::{Offset, Timestamp};
 
@@ -64,6 +65,14 @@ impl Place {
     }
 }
 
+/// A compaction from beginning to end.
+fn compact(journal: &Journal, entries: impl Iterator<Item = Entry>) -> Result<(), JournalError> {
+    match journal.begin_compaction(entries)? {
+        Some(compaction) => journal.finish_compaction(compaction),
+        None => Ok(()),
+    }
+}
+
 #[test]
 fn what_was_appended_is_read_back_in_order() {
     let place = Place::with(&offsets(0..5));
@@ -91,7 +100,7 @@ fn an_append_is_with_the_operating_system_when_it_returns() {
 fn a_journal_in_memory_does_nothing() {
     let journal = Journal::in_memory();
     journal.append(&offset(1)).expect("append");
-    journal.compact(std::iter::empty()).expect("compact");
+    compact(&journal, std::iter::empty()).expect("compact");
     journal.sync().expect("sync");
     assert!(!journal.wants_compaction());
 }
@@ -298,7 +307,7 @@ fn a_journal_whose_failed_write_cannot_be_undone_takes_no_more_entries() {
         Err(JournalError::Poisoned { .. })
     ));
     assert!(matches!(
-        journal.compact(std::iter::empty()),
+        compact(&journal, std::iter::empty()),
         Err(JournalError::Poisoned { .. })
     ));
     assert!(!journal.wants_compaction());
@@ -309,12 +318,30 @@ fn a_journal_whose_failed_write_cannot_be_undone_takes_no_more_entries() {
 fn a_compaction_keeps_the_given_entries_and_the_journal_goes_on() {
     let place = Place::with(&offsets(0..100));
     let (journal, _) = place.open();
-    journal
-        .compact(offsets(98..100).into_iter())
-        .expect("compact");
+    compact(&journal, offsets(98..100).into_iter()).expect("compact");
     journal.append(&offset(100)).expect("append");
     assert_eq!(place.open().1, offsets(98..101));
     assert!(!beside(&place.path).exists());
+}
+
+#[test]
+fn what_is_appended_during_a_compaction_is_kept_wherever_a_kill_falls() {
+    let place = Place::with(&offsets(0..100));
+    let (journal, _) = place.open();
+    let begun = journal.begin_compaction(offsets(98..100).into_iter());
+    let compaction = begun.expect("begun").expect("a file");
+    for number in 100..110 {
+        journal.append(&offset(number)).expect("append");
+    }
+    let killed = Place::new();
+    killed.put(&place.bytes());
+    fs::copy(beside(&place.path), beside(&killed.path)).expect("copied");
+    assert_eq!(killed.open().1, offsets(0..110), "the old file");
+    assert!(!beside(&killed.path).exists());
+
+    journal.finish_compaction(compaction).expect("finished");
+    journal.append(&offset(110)).expect("append");
+    assert_eq!(place.open().1, offsets(98..111), "the new file");
 }
 
 #[test]
@@ -330,9 +357,7 @@ fn a_compaction_is_due_when_the_file_has_grown() {
     }
     journal.append(&large).expect("append");
     assert!(journal.wants_compaction());
-    journal
-        .compact(vec![large.clone(); 3].into_iter())
-        .expect("compact");
+    compact(&journal, vec![large.clone(); 3].into_iter()).expect("compact");
     assert!(!journal.wants_compaction());
     for _ in 0..4 {
         journal.append(&large).expect("append");
@@ -347,7 +372,7 @@ fn a_compaction_that_cannot_be_written_leaves_the_old_file_in_use() {
     let large = Entry::GroupDeleted {
         group: "g".repeat(MAX_ENTRY_BYTES),
     };
-    journal.compact([large].into_iter()).expect_err("too large");
+    compact(&journal, [large].into_iter()).expect_err("too large");
     journal.append(&offset(3)).expect("append");
     assert_eq!(place.open().1, offsets(0..4));
 }

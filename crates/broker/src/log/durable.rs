@@ -1,8 +1,9 @@
 //! Batches in segment files.
 //!
 //! A batch is handed to the operating system before it is acknowledged, so that killing the process
-//! loses nothing; [`Fsync`] says when it reaches the disk itself. A file is on the disk before the next
-//! one is begun: only the last one can have a torn tail. Only the last one is kept open.
+//! loses nothing; [`Fsync`] says when it reaches the disk itself. Unless that is at once, a full file is
+//! brought there in the background ([`settling`](super::settling)): nobody waits for a disk here.
+//! Only the last file is kept open.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -14,7 +15,7 @@ use bytes::Bytes;
 
 use super::batch::Header;
 use super::error::{AppendError, LogError};
-use super::segment::Segment;
+use super::segment::{Name, Segment};
 use super::store::Chunk;
 use crate::config::Fsync;
 use crate::units::{Offset, Timestamp};
@@ -32,6 +33,8 @@ pub(super) struct SegmentStore {
     end: Offset,
     /// A write has failed, and what it left behind could not be cut off yet.
     torn: bool,
+    /// The disk did not take a segment: what it holds is not known.
+    pub(super) disk_failed: bool,
 }
 
 /// An I/O error, with what was attempted.
@@ -74,7 +77,9 @@ impl SegmentStore {
         end: Offset,
     ) -> Result<Self, LogError> {
         let file = open_active(&active.path)?;
-        sync_dir(dir)?;
+        if fsync == Fsync::Always {
+            sync_dir(dir)?;
+        }
         Ok(Self {
             dir: dir.to_owned(),
             fsync,
@@ -83,7 +88,29 @@ impl SegmentStore {
             file,
             end,
             torn: false,
+            disk_failed: false,
         })
+    }
+
+    /// How many segments there are, the active one included.
+    pub(super) fn segments(&self) -> usize {
+        self.sealed.len() + 1
+    }
+
+    /// One of them, by age; the last is the active one.
+    pub(super) fn segment(&self, place: usize) -> Option<&Segment> {
+        if place == self.sealed.len() {
+            return Some(&self.active);
+        }
+        self.sealed.get(place)
+    }
+
+    /// The same, to be changed.
+    pub(super) fn segment_mut(&mut self, place: usize) -> Option<&mut Segment> {
+        if place == self.sealed.len() {
+            return Some(&mut self.active);
+        }
+        self.sealed.get_mut(place)
     }
 
     /// Where the files are.
@@ -115,6 +142,7 @@ impl SegmentStore {
         data: &Bytes,
         segment_bytes: u64,
     ) -> Result<(), AppendError> {
+        self.refuse_if_disk_failed()?;
         self.cut_torn_tail()?;
         let full = self.active.bytes + data.len() as u64 > segment_bytes;
         if full && self.active.bytes > 0 {
@@ -146,24 +174,42 @@ impl SegmentStore {
         Ok(())
     }
 
-    /// Begins a new segment.
+    /// Begins a new segment. Where each batch is synced, so is the name it can be found by.
     fn roll(&mut self) -> Result<(), LogError> {
-        self.sync()?;
-        let next = Segment::new(&self.dir, self.end);
+        self.cut_torn_tail()?;
+        let is_settled = self.fsync == Fsync::Always;
+        if is_settled {
+            self.settle_all()?;
+            self.sync()?;
+        }
+        let name = Name {
+            base: self.end,
+            is_settled,
+        };
+        let next = Segment::new(&self.dir, name);
         let file = open_active(&next.path)?;
-        sync_dir(&self.dir)?;
+        if is_settled {
+            sync_dir(&self.dir)?;
+        }
         self.file = file;
         let full = std::mem::replace(&mut self.active, next);
         self.sealed.push_back(full);
         Ok(())
     }
 
-    /// Has the operating system write everything to the disk.
+    /// Has the operating system write the active segment to the disk.
     pub(super) fn sync(&mut self) -> Result<(), LogError> {
         self.cut_torn_tail()?;
         self.file
             .sync_data()
             .map_err(failed("sync", &self.active.path))
+    }
+
+    /// Has the operating system write everything to the disk.
+    pub(super) fn sync_all(&mut self) -> Result<(), LogError> {
+        self.settle_all()?;
+        self.sync()?;
+        sync_dir(&self.dir)
     }
 
     /// Whole batches of one segment from the batch that holds `from`, none that begins at `limit` or

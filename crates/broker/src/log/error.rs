@@ -49,6 +49,16 @@ pub(crate) enum LogError {
         /// Where it begins.
         found: Offset,
     },
+    /// The disk has failed to take a full segment.
+    #[error(
+        "the disk has not taken what was written to {}, so it takes no more records. Check the disk, then \
+         start the broker again: it reads everything and says what is damaged",
+        dir.display()
+    )]
+    DiskFailed {
+        /// The log's directory.
+        dir: PathBuf,
+    },
     /// The file that says where the log begins is not readable as such.
     #[error(
         "{} does not hold an offset. Write the first offset that readers should see into it, or \

@@ -167,6 +167,12 @@ impl MemoryStore {
         Some((oldest.data.len() as u64, oldest.max_timestamp))
     }
 
+    /// Offset at which the oldest batch ends.
+    pub(super) fn oldest_end(&self) -> Offset {
+        let oldest = self.batches.front();
+        oldest.map_or(self.end, |batch| Offset(batch.last.0 + 1))
+    }
+
     /// Deletes the oldest batch.
     pub(super) fn delete_oldest(&mut self) {
         if let Some(batch) = self.batches.pop_front() {

@@ -28,6 +28,7 @@ mod recovery;
 mod retention;
 mod scan;
 mod segment;
+mod settling;
 mod snapshot;
 mod store;
 #[cfg(test)]
@@ -50,6 +51,7 @@ use self::store::Store;
 pub(crate) use self::error::{AppendError, LogError, ReadError};
 pub(crate) use self::producers::{AbortedTransaction, ActiveProducer};
 pub(crate) use self::recovery::Recovered;
+pub(crate) use self::settling::{Settled, Settling};
 
 /// Bytes that one read returns at most, unless a single batch is larger: what Kafka's
 /// `fetch.max.bytes` allows.
@@ -372,17 +374,29 @@ impl PartitionLog {
         self.producers.expire(now.wall, after_ms);
     }
 
-    /// Has the operating system write everything to the disk.
-    pub(crate) fn sync(&mut self) -> Result<(), LogError> {
+    /// What is to be brought to the disk next: the caller carries it out without the log's lock, and
+    /// tells [`PartitionLog::settled`] what became of it.
+    pub(crate) fn settling(&self) -> Option<Settling> {
+        match &self.store {
+            Store::Memory(_) => None,
+            Store::Segments(store) => store.settling(),
+        }
+    }
+
+    /// Takes note of what became of it; whether there may be more to do now.
+    pub(crate) fn settled(&mut self, settling: &Settling, outcome: Settled) -> bool {
         match &mut self.store {
-            Store::Memory(_) => Ok(()),
-            Store::Segments(store) => store.sync(),
+            Store::Memory(_) => false,
+            Store::Segments(store) => store.settled(settling, outcome),
         }
     }
 
     /// Ends the use of the log: everything is on the disk when this returns.
     pub(crate) fn close(&mut self) -> Result<(), LogError> {
         self.keep_producers()?;
-        self.sync()
+        match &mut self.store {
+            Store::Memory(_) => Ok(()),
+            Store::Segments(store) => store.sync_all(),
+        }
     }
 }

@@ -3,13 +3,16 @@
 //!
 //! ```text
 //! start, producers ─┐
-//! 0000….log ────────┼─> batch by batch: header, checksum, offsets continuous ─> index, producers
-//! 0042….log ────────┘   the last file may end in a write that was cut off: cut there
+//! 0000….log  ───────┼─> batch by batch: header, checksum, offsets continuous ─> index, producers
+//! 0042….log  ───────┤   the last file may end in a write that was cut off: cut there
+//! 0077….tail ───────┘   what is before a .tail may not have reached the disk: cut there too
 //! ```
 //!
 //! A broken batch is a write that was cut off if it is in the last file and no batch follows: nobody has
-//! got an acknowledgement for it, or `fsync` was not asked for and the power failed. Anything else is
-//! damage to acknowledged records, an error with the way out and never a silent cut.
+//! got an acknowledgement for it, or `fsync` was not asked for and the power failed. Where a segment was
+//! full and not yet on the disk ([`settling`](super::settling)), a power failure may also have taken a
+//! part of it and kept what follows: that is cut, and told as an error. Anything else is damage to
+//! acknowledged records, an error with the way out and never a silent cut.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -20,7 +23,7 @@ use super::durable::{SegmentStore, failed, sync_dir};
 use super::error::{LogError, Problem};
 use super::producers::Producers;
 use super::scan::{self, ReadAt, ScanEnd, Scanned};
-use super::segment::{self, Segment};
+use super::segment::{Name, Segment};
 use super::snapshot::{self, Snapshot};
 use crate::config::Fsync;
 use crate::units::Offset;
@@ -54,18 +57,20 @@ struct Segments {
 /// Opens the log in `dir`, which is made if it is not there.
 pub(super) fn open(dir: &Path, fsync: Fsync) -> Result<Opened, LogError> {
     fs::create_dir_all(dir).map_err(failed("make", dir))?;
-    if let Some(parent) = dir.parent().filter(|parent| parent.is_dir()) {
+    if fsync == Fsync::Always
+        && let Some(parent) = dir.parent().filter(|parent| parent.is_dir())
+    {
         sync_dir(parent)?;
     }
     snapshot::remove_unfinished(dir)?;
     let wanted = snapshot::read_start(dir)?;
-    let bases = bases(dir)?;
+    let found = names(dir)?;
     let known = snapshot::read_producers(dir)
-        .filter(|known| bases.first().is_some_and(|first| *first <= known.end));
-    let mut segments = match read_through(dir, &bases, known.as_ref())? {
+        .filter(|known| found.first().is_some_and(|first| first.base <= known.end));
+    let mut segments = match read_through(dir, &found, known.as_ref())? {
         // The log does not reach to where the snapshot was taken: it knows too much.
         segments if known.is_some_and(|known| known.end > segments.end) => {
-            let again = read_through(dir, &bases, None)?;
+            let again = read_through(dir, &names(dir)?, None)?;
             Segments {
                 recovered: segments.recovered,
                 ..again
@@ -85,10 +90,14 @@ pub(super) fn open(dir: &Path, fsync: Fsync) -> Result<Opened, LogError> {
         segments.end = start;
         segments.recovered.records = 0;
     }
-    let active = segments
-        .all
-        .pop_back()
-        .unwrap_or_else(|| Segment::new(dir, start));
+    let active = segments.all.pop_back().unwrap_or_else(|| {
+        // Nothing is before it.
+        let name = Name {
+            base: start,
+            is_settled: true,
+        };
+        Segment::new(dir, name)
+    });
     let mut store = SegmentStore::new(dir, fsync, segments.all, active, segments.end)?;
     // What was being deleted when the process ended.
     while store.oldest().is_some() && store.oldest_end() <= start {
@@ -104,15 +113,15 @@ pub(super) fn open(dir: &Path, fsync: Fsync) -> Result<Opened, LogError> {
     })
 }
 
-/// The first offsets of the segments, ascending.
-fn bases(dir: &Path) -> Result<Vec<Offset>, LogError> {
-    let mut bases = Vec::new();
+/// The segments that are there, ascending.
+fn names(dir: &Path) -> Result<Vec<Name>, LogError> {
+    let mut names = Vec::new();
     for entry in fs::read_dir(dir).map_err(failed("list", dir))? {
         let entry = entry.map_err(failed("list", dir))?;
-        bases.extend(entry.file_name().to_str().and_then(segment::base_of));
+        names.extend(entry.file_name().to_str().and_then(Name::read));
     }
-    bases.sort_unstable();
-    Ok(bases)
+    names.sort_unstable();
+    Ok(names)
 }
 
 fn remove_all(segments: &VecDeque<Segment>) -> Result<(), LogError> {
@@ -121,27 +130,42 @@ fn remove_all(segments: &VecDeque<Segment>) -> Result<(), LogError> {
     })
 }
 
+/// Removes the segments that nothing leads up to since a power failure has taken what was before them.
+/// Returns their bytes.
+fn remove_cut_off(dir: &Path, names: &[Name]) -> Result<u64, LogError> {
+    let mut bytes = 0;
+    // From the end, so that a crash leaves what is still to be removed behind a gap.
+    for name in names.iter().rev() {
+        let path = Segment::path(dir, name.base, name.is_settled);
+        bytes += fs::metadata(&path).map_err(failed("open", &path))?.len();
+        fs::remove_file(&path).map_err(failed("delete", &path))?;
+    }
+    sync_dir(dir)?;
+    Ok(bytes)
+}
+
 /// Reads all segments. Where `known` says what the producers were like at an offset, only what follows
 /// is applied to that.
 fn read_through(
     dir: &Path,
-    bases: &[Offset],
+    names: &[Name],
     known: Option<&Snapshot>,
 ) -> Result<Segments, LogError> {
     let mut segments = Segments {
         all: VecDeque::new(),
         producers: known.map_or_else(Producers::default, |known| known.producers.clone()),
-        end: bases.first().copied().unwrap_or_default(),
+        end: names.first().map_or(Offset(0), |first| first.base),
         recovered: Recovered::default(),
     };
     let applied_to = known.map_or(Offset(0), |known| known.end);
-    for (place, &base) in bases.iter().enumerate() {
-        let mut segment = Segment::new(dir, base);
-        if base != segments.end {
+    for (place, &name) in names.iter().enumerate() {
+        let mut segment = Segment::new(dir, name);
+        let (_, after) = names.split_at(place + 1);
+        if name.base != segments.end {
             return Err(LogError::Missing {
                 path: segment.path,
                 expected: segments.end,
-                found: base,
+                found: name.base,
             });
         }
         let file = File::open(&segment.path).map_err(failed("open", &segment.path))?;
@@ -150,7 +174,7 @@ fn read_through(
             .map_err(failed("open", &segment.path))?
             .len();
         let (producers, recovered) = (&mut segments.producers, &mut segments.recovered);
-        let end = scan::scan(&file, size, base, |scanned| {
+        let end = scan::scan(&file, size, name.base, |scanned| {
             segment.note(&scanned.header);
             recovered.records += scanned.header.count as u64;
             if scanned.header.base >= applied_to {
@@ -158,14 +182,35 @@ fn read_through(
             }
         });
         let end = end.map_err(failed("read", &segment.path))?;
-        if let Some((problem, followed)) = end.broken {
-            let last = place + 1 == bases.len();
-            recovered.bytes_cut += cut(&segment, size, &end, last && !followed, problem)?;
-        }
         segments.end = end.next;
         segments.all.push_back(segment);
+        let taken = is_taken_by_power_failure(&end, after);
+        if let Some((problem, followed)) = end.broken {
+            let torn = taken || (after.is_empty() && !followed);
+            let last = segments.all.back();
+            let cut = last.map(|segment| cut(segment, size, &end, torn, problem));
+            segments.recovered.bytes_cut += cut.transpose()?.unwrap_or_default();
+        }
+        if taken {
+            let bytes = remove_cut_off(dir, after)?;
+            segments.recovered.bytes_cut += bytes;
+            tracing::error!(
+                dir = %dir.display(), end = end.next.0, segments = after.len(), bytes,
+                "a power failure has taken acknowledged records that were not on the disk yet: the log ends before them"
+            );
+            break;
+        }
     }
     Ok(segments)
+}
+
+/// Whether a segment does not lead up to the one after it because it was not on the disk yet, as the
+/// name of that one says.
+fn is_taken_by_power_failure(end: &ScanEnd, after: &[Name]) -> bool {
+    let ends_early = |next: &Name| end.broken.is_some() || next.base > end.next;
+    after
+        .first()
+        .is_some_and(|next| ends_early(next) && after.iter().all(|name| !name.is_settled))
 }
 
 /// Cuts off what follows the last sound batch, if that is a write that was cut off.
@@ -215,7 +260,11 @@ pub(super) fn inspect<R: ReadAt + ?Sized>(
     base: Offset,
 ) -> std::io::Result<(u64, u64)> {
     let mut producers = Producers::default();
-    let mut segment = Segment::new(Path::new(""), base);
+    let name = Name {
+        base,
+        is_settled: true,
+    };
+    let mut segment = Segment::new(Path::new(""), name);
     let mut records = 0;
     let end = scan::scan(source, size, base, |scanned| {
         segment.note(&scanned.header);

@@ -3,11 +3,33 @@
 //! With files, whole segments go; in memory, batch by batch. Both go from the oldest on, and the
 //! producers are written down before the records from which they are known.
 
+use std::path::PathBuf;
+
 use super::batch::NO_TIMESTAMP;
+use super::producers::Producers;
 use super::snapshot;
 use super::store::Store;
 use super::{LogError, PartitionLog, ReadError};
 use crate::units::{Now, Offset, Timestamp};
+
+/// Records that are about to be deleted.
+#[derive(Debug)]
+pub(crate) struct Departure {
+    /// None of them is at or behind this offset, where the log ended.
+    up_to: Offset,
+    /// What is known of the producers there, and where it is to be written down.
+    producers: Option<(PathBuf, Producers)>,
+}
+
+impl Departure {
+    /// Writes down what could not be learned any more without the records. Waits for the disk.
+    pub(crate) fn write_down(&self) -> Result<(), LogError> {
+        match &self.producers {
+            None => Ok(()),
+            Some((dir, producers)) => snapshot::write_producers(dir, self.up_to, producers),
+        }
+    }
+}
 
 impl PartitionLog {
     /// Deletes the records before `offset`, for good: neither readers nor a restart see them again.
@@ -40,18 +62,29 @@ impl PartitionLog {
         Ok(offset)
     }
 
+    /// What is too old or too much now, if anything: the caller has it written down without the log's
+    /// lock, then deletes with [`PartitionLog::retain`]. In between, nobody else may delete.
+    pub(crate) fn due(&self, now: Now) -> Option<Departure> {
+        if !self.oldest_may_go(now.wall) {
+            return None;
+        }
+        let producers = match &self.store {
+            Store::Memory(_) => None,
+            Store::Segments(store) => Some((store.dir().to_owned(), self.producers.clone())),
+        };
+        Some(Departure {
+            up_to: self.end(),
+            producers,
+        })
+    }
+
     /// Deletes what is too old or too much, by Kafka's rule: the oldest segment goes when all of it is
     /// older than the time, or when the bytes that remain without it are as many as the limit. Without
     /// files, a batch stands for a segment. Returns how many have gone.
-    pub(crate) fn retain(&mut self, now: Now) -> usize {
+    pub(crate) fn retain(&mut self, now: Now, departure: &Departure) -> usize {
         let mut deleted = 0;
-        while self.oldest_may_go(now.wall) {
-            let kept = if deleted == 0 {
-                self.keep_producers()
-            } else {
-                Ok(())
-            };
-            if let Err(error) = kept.and_then(|()| self.store.delete_oldest()) {
+        while self.oldest_may_go(now.wall) && self.store.oldest_end() <= departure.up_to {
+            if let Err(error) = self.store.delete_oldest() {
                 warn(&error);
                 break;
             }
@@ -65,9 +98,7 @@ impl PartitionLog {
         let Some((bytes, max_timestamp)) = self.store.oldest() else {
             return false;
         };
-        if let Store::Segments(store) = &self.store
-            && store.oldest_end() <= self.start
-        {
+        if matches!(self.store, Store::Segments(_)) && self.store.oldest_end() <= self.start {
             return true;
         }
         let too_old = self.limits.retention_ms >= 0

@@ -1,4 +1,5 @@
-//! One segment file: batches one after the other, named by the offset of the first.
+//! One segment file: batches one after the other, named by the offset of the first, and by whether all
+//! before it is on the disk ([`settling`](super::settling)).
 //!
 //! In memory there is an entry for every few KiB of it, made again when the log is opened.
 
@@ -18,6 +19,11 @@ use crate::units::{Offset, Timestamp};
 /// Bytes of a segment that one index entry stands for, at least.
 const INDEX_INTERVAL_BYTES: u64 = 4 << 10;
 
+/// Ends a segment's name once everything before it is on the disk.
+const SETTLED: &str = "log";
+/// Ends it until then.
+const UNSETTLED: &str = "tail";
+
 /// Where a batch begins.
 #[derive(Debug, Clone, Copy)]
 struct IndexEntry {
@@ -36,34 +42,57 @@ pub(super) struct Segment {
     pub(super) path: PathBuf,
     /// Bytes of its batches; the file may be longer after a write that failed.
     pub(super) bytes: u64,
+    /// Whether everything before it is on the disk, as its name says.
+    pub(super) is_settled: bool,
     /// The highest timestamp in it.
     pub(super) max_timestamp: Timestamp,
     index: Vec<IndexEntry>,
 }
 
-/// Name of the segment that begins at `base`.
-pub(super) fn path(dir: &Path, base: Offset) -> PathBuf {
-    dir.join(format!("{:020}.log", base.0))
+/// What a segment's file name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Name {
+    /// Offset of its first batch.
+    pub(super) base: Offset,
+    /// Whether everything before it is on the disk.
+    pub(super) is_settled: bool,
 }
 
-/// The offset that a file name stands for, if it is a segment's.
-pub(super) fn base_of(name: &str) -> Option<Offset> {
-    let digits = name.strip_suffix(".log")?;
-    let all_digits = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    all_digits
-        .then(|| digits.parse().ok().map(Offset))
-        .flatten()
+impl Name {
+    /// Nothing if the file is no segment.
+    pub(super) fn read(name: &str) -> Option<Self> {
+        let (digits, ending) = name.split_once('.')?;
+        let is_settled = match ending {
+            SETTLED => true,
+            UNSETTLED => false,
+            _ => return None,
+        };
+        let all_digits = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let base = all_digits
+            .then(|| digits.parse().ok().map(Offset))
+            .flatten()?;
+        Some(Self { base, is_settled })
+    }
 }
 
 impl Segment {
-    pub(super) fn new(dir: &Path, base: Offset) -> Self {
+    /// A segment without batches.
+    pub(super) fn new(dir: &Path, name: Name) -> Self {
+        let Name { base, is_settled } = name;
         Self {
             base,
-            path: path(dir, base),
+            path: Self::path(dir, base, is_settled),
             bytes: 0,
+            is_settled,
             max_timestamp: NO_TIMESTAMP,
             index: Vec::new(),
         }
+    }
+
+    /// Where the segment that begins at `base` is.
+    pub(super) fn path(dir: &Path, base: Offset, is_settled: bool) -> PathBuf {
+        let ending = if is_settled { SETTLED } else { UNSETTLED };
+        dir.join(format!("{:020}.{ending}", base.0))
     }
 
     /// Takes in a batch that has been written at the end.

@@ -64,6 +64,14 @@ impl Store {
         }
     }
 
+    /// Offset at which that ends.
+    pub(super) fn oldest_end(&self) -> Offset {
+        match self {
+            Self::Memory(store) => store.oldest_end(),
+            Self::Segments(store) => store.oldest_end(),
+        }
+    }
+
     /// Deletes that.
     pub(super) fn delete_oldest(&mut self) -> Result<(), LogError> {
         match self {

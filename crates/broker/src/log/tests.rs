@@ -5,6 +5,7 @@ mod model;
 mod reading;
 mod recovering;
 mod retaining;
+mod settling;
 mod transactions;
 
 use std::path::Path;
@@ -159,6 +160,37 @@ fn on_both(limits: LogLimits, test: impl Fn(PartitionLog)) {
     test(PartitionLog::in_memory(limits, MemoryBudget::new(1 << 30)));
     let dir = tempfile::tempdir().unwrap();
     test(open(dir.path(), limits));
+}
+
+/// Deletes what retention does not keep, as housekeeping does. Returns how many segments, or batches.
+fn retain(log: &mut PartitionLog, now: Now) -> usize {
+    let Some(departure) = log.due(now) else {
+        return 0;
+    };
+    match departure.write_down() {
+        Ok(()) => log.retain(now, &departure),
+        Err(_) => 0,
+    }
+}
+
+/// Brings all full segments to the disk, as housekeeping does. Returns how many.
+fn settle(log: &mut PartitionLog) -> usize {
+    let mut count = 0;
+    while let Some(settling) = log.settling() {
+        let outcome = settling.carry_out();
+        assert!(log.settled(&settling, outcome));
+        count += 1;
+    }
+    count
+}
+
+/// Names of a log's segments, ascending.
+fn segments(dir: &Path) -> Vec<String> {
+    let files = std::fs::read_dir(dir).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.filter(|name| name.contains('.')).collect();
+    names.sort();
+    names
 }
 
 /// Appends, and says at which offset.

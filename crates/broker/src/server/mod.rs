@@ -23,8 +23,6 @@ const MAX_CONNECTIONS: usize = 2_000;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often groups and transactions are looked after.
 const TICK: Duration = Duration::from_millis(50);
-/// How often retention is applied and the journal is looked at.
-const HOUSEKEEPING: Duration = Duration::from_secs(2);
 
 /// Reads both clocks. Everything below takes the time from here.
 pub(crate) fn now() -> Now {
@@ -85,18 +83,13 @@ async fn serve(stream: TcpStream, peer: SocketAddr, core: &Core, mut stop: watch
     }
 }
 
-/// Lets time pass for groups, transactions, retention and the journal until `stop` changes.
+/// Lets time pass for groups and transactions until `stop` changes.
 pub(crate) async fn tick(core: Arc<Core>, mut stop: watch::Receiver<bool>) {
-    let mut housekept = Instant::now();
     loop {
         tokio::select! {
             () = tokio::time::sleep(TICK) => {}
             _ = stop.changed() => return,
         }
         core.tick(now());
-        if housekept.elapsed() >= HOUSEKEEPING {
-            housekept = Instant::now();
-            core.keep_house(now());
-        }
     }
 }

@@ -19,12 +19,13 @@ use crate::journal::{Entry, Journal, JournalError};
 use crate::log::{LogError, PartitionLog};
 use crate::memory::MemoryBudget;
 use crate::sync::{lock, read, write};
-use crate::units::{Now, TopicId};
+use crate::units::TopicId;
 
 mod partition;
 pub(crate) mod settings;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 pub(crate) use partition::Partition;
 
@@ -309,17 +310,6 @@ impl Topics {
             lock(&partition.log).set_limits(limits);
         }
         Ok(())
-    }
-
-    /// Removes records that retention no longer keeps, and producers silent for `expiry_ms`.
-    pub(crate) fn retain(&self, now: Now, expiry_ms: i64) {
-        for topic in self.all() {
-            for partition in topic.partitions() {
-                let mut log = lock(&partition.log);
-                log.retain(now);
-                log.expire_producers(now, expiry_ms);
-            }
-        }
     }
 
     /// Brings everything to the disk itself.

@@ -6,14 +6,17 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
-use crate::log::PartitionLog;
+use crate::log::{LogError, PartitionLog};
 use crate::sync::lock;
+use crate::units::Now;
 
 /// A partition: its log, and who waits for it to grow.
 #[derive(Debug)]
 pub(crate) struct Partition {
     /// The log.
     pub(crate) log: Mutex<PartitionLog>,
+    /// Held by whoever deletes records, while the log is free for others. Taken before it.
+    pub(crate) deleting: Mutex<()>,
     pub(super) waiters: Mutex<HashMap<u64, Arc<Notify>>>,
 }
 
@@ -21,8 +24,39 @@ impl Partition {
     pub(super) fn new(log: PartitionLog) -> Arc<Self> {
         Arc::new(Self {
             log: Mutex::new(log),
+            deleting: Mutex::default(),
             waiters: Mutex::default(),
         })
+    }
+
+    /// Removes records that retention no longer keeps, and producers silent for `expiry_ms`. Waits for
+    /// the disk, without the log's lock.
+    pub(super) fn retain(&self, now: Now, expiry_ms: i64) -> Result<(), LogError> {
+        let _deleting = lock(&self.deleting);
+        let departure = {
+            let mut log = lock(&self.log);
+            log.expire_producers(now, expiry_ms);
+            log.due(now)
+        };
+        if let Some(departure) = departure {
+            departure.write_down()?;
+            lock(&self.log).retain(now, &departure);
+        }
+        Ok(())
+    }
+
+    /// Brings full segments to the disk. Waits for it, without the log's lock.
+    pub(super) fn settle(&self) {
+        loop {
+            let next = lock(&self.log).settling();
+            let Some(settling) = next else {
+                return;
+            };
+            let outcome = settling.carry_out();
+            if !lock(&self.log).settled(&settling, outcome) {
+                return;
+            }
+        }
     }
 
     /// Wakes everybody who waits for more to read.

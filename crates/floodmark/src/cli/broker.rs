@@ -14,7 +14,8 @@ use crate::os::StopFlag;
 /// When data reaches the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 enum When {
-    /// When a file is full, and at a clean end: a power failure may take the newest records.
+    /// When a file is full, in the background, and at a clean end: a power failure may take the newest
+    /// records.
     #[default]
     OnRoll,
     /// Before each acknowledgement: slow.

@@ -29,6 +29,8 @@ enum Step {
     /// At which part, in thousandths, of what is retained.
     DeleteBefore(i64),
     Retain(i64),
+    /// One full segment reaches the disk.
+    Settle,
     Reopen {
         close: bool,
     },
@@ -61,6 +63,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(id, abort, bump)| Step::Marker { id, abort, bump }),
         1 => (0..=1_000_i64).prop_map(Step::DeleteBefore),
         1 => (0..2_000_i64).prop_map(Step::Retain),
+        1 => Just(Step::Settle),
         2 => any::<bool>().prop_map(|close| Step::Reopen { close }),
     ]
 }
@@ -275,12 +278,18 @@ impl Pair {
                     ..SMALL_SEGMENTS
                 });
                 let size = self.log().size_bytes();
-                if self.log().retain(now(0)) > 0 {
+                if retain(self.log(), now(0)) > 0 {
                     assert!(size > bytes as u64 && self.log().size_bytes() >= bytes as u64);
                 }
                 let start = self.log().start().0;
                 assert!(start >= self.model.start);
                 self.model.start = start;
+            }
+            Step::Settle => {
+                if let Some(settling) = self.log().settling() {
+                    let outcome = settling.carry_out();
+                    assert!(self.log().settled(&settling, outcome));
+                }
             }
             Step::Reopen { close } => {
                 let Some(dir) = &self.dir else { return };

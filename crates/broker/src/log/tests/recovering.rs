@@ -127,6 +127,7 @@ fn damage_in_a_full_segment_names_the_file_and_the_way_out() {
     for _ in 0..6 {
         append(&mut log, &plain(2));
     }
+    settle(&mut log);
     drop(log);
     let path = dir.path().join(FIRST);
     let mut bytes = fs::read(&path).unwrap();
@@ -165,6 +166,7 @@ fn a_missing_segment_is_an_error() {
     for _ in 0..3 {
         append(&mut log, &plain(2));
     }
+    settle(&mut log);
     drop(log);
     fs::remove_file(dir.path().join("00000000000000000002.log")).unwrap();
     let error = PartitionLog::open(dir.path(), limits, Fsync::OnRoll).unwrap_err();
@@ -273,7 +275,7 @@ proptest! {
             let _ = log.append_marker(Producer { id: 1, epoch: 0 }, Outcome::Abort, now(0));
             log.expire_producers(now(i64::MAX), 0);
             log.set_limits(LogLimits { retention_ms: 0, retention_bytes: 0, ..LIMITS });
-            log.retain(now(i64::MAX));
+            retain(&mut log, now(i64::MAX));
             let _ = log.delete_before(log.end());
         }
     }

@@ -55,16 +55,16 @@ fn what_is_too_old_goes_from_the_oldest_on() {
         for time in 0..20 {
             append(&mut log, &plain(2).at(&[time * 100, time * 100]));
         }
-        assert_eq!(log.retain(now(1 << 40)), 0, "no limit is set");
+        assert_eq!(retain(&mut log, now(1 << 40)), 0, "no limit is set");
         log.set_limits(LogLimits {
             retention_ms: 1_000,
             ..SMALL_SEGMENTS
         });
-        assert_eq!(log.retain(now(1_000)), 0);
-        assert!(log.retain(now(1_501)) > 0);
+        assert_eq!(retain(&mut log, now(1_000)), 0);
+        assert!(retain(&mut log, now(1_501)) > 0);
         // The record of 500 ms is too old by 1; its segment may hold younger ones.
         assert!((1..=12).contains(&log.start().0), "{:?}", log.start());
-        log.retain(now(1 << 40));
+        retain(&mut log, now(1 << 40));
         assert_eq!(
             (log.start(), log.end(), log.size_bytes()),
             (Offset(40), Offset(40), 0)
@@ -82,13 +82,13 @@ fn what_is_too_much_goes_and_the_limit_stays_filled() {
             retention_bytes: 700,
             ..SMALL_SEGMENTS
         });
-        assert!(log.retain(now(0)) > 0);
+        assert!(retain(&mut log, now(0)) > 0);
         assert!(
             (700..1_000).contains(&log.size_bytes()),
             "{}",
             log.size_bytes()
         );
-        assert_eq!(log.retain(now(0)), 0);
+        assert_eq!(retain(&mut log, now(0)), 0);
         assert_eq!(
             bases(&read(&log, log.start().0, Isolation::Committed).records)[0],
             log.start().0
