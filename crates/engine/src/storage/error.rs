@@ -237,7 +237,8 @@ impl<'a> ServerAnswer<'a> {
             }
             (_, Some(403)) => {
                 "Check the keys, and that they may list the bucket and read, write and delete \
-                 its objects, for an output also those under _staged/ beside it (s3:ListBucket, s3:GetObject, s3:PutObject, s3:DeleteObject, \
+                 its objects, for an output also those under _staged/ beside it \
+                 (s3:ListBucket, s3:GetObject, s3:PutObject, s3:DeleteObject, \
                  s3:AbortMultipartUpload)"
             }
             (_, Some(400 | 404)) => "Check endpoint, region and bucket in the pipeline file",

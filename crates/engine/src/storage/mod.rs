@@ -340,7 +340,7 @@ impl Store {
         let writer = match &self.inner.backend {
             Backend::Local(local) => local.stage(name).await.map(Writer::Local),
             Backend::Object(object) => object
-                .stage(name)
+                .stage(name, Arc::clone(&self.inner.pause))
                 .map(|writer| Writer::Object(Box::new(writer))),
         }
         .map_err(|cause| cause.during(self.attempted("staging", name)))?;

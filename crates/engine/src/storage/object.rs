@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 
 use super::error::{self, Cause, Trouble};
 use super::upload::UploadWriter;
-use super::{Entry, HIDDEN_ENDING, Replace};
+use super::{Entry, HIDDEN_ENDING, Pause, Replace};
 
 /// Requests with a staged object's bytes on their way at a time; with `PART_BYTES` the bound of one
 /// store's memory.
@@ -173,10 +173,15 @@ impl ObjectBackend {
             .map_err(|error| error::from_object_store(&error))
     }
 
-    pub(super) fn stage(&self, name: &str) -> Result<UploadWriter, Cause> {
+    pub(super) fn stage(&self, name: &str, pause: Pause) -> Result<UploadWriter, Cause> {
         self.path(name)?;
         let hidden = hidden_name(name);
-        Ok(UploadWriter::new(self.clone(), self.path(&hidden)?, hidden))
+        Ok(UploadWriter::new(
+            self.clone(),
+            self.path(&hidden)?,
+            hidden,
+            pause,
+        ))
     }
 
     /// Copies a hidden object to a name, on the server, replacing what is there. `NotFound` if there

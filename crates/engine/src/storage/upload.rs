@@ -14,6 +14,7 @@ use object_store::{ObjectStoreExt, PutPayload};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
+use super::Pause;
 use super::error::{self, Cause, Trouble};
 use super::object::{ObjectBackend, shutting_down};
 
@@ -33,6 +34,7 @@ pub(super) struct UploadWriter {
     backend: ObjectBackend,
     path: Path,
     hidden: String,
+    pause: Pause,
     runtime: Handle,
     size: u64,
     buffer: BytesMut,
@@ -46,11 +48,12 @@ pub(super) struct UploadWriter {
 
 impl UploadWriter {
     /// Begins to write the object `hidden` at `path`.
-    pub(super) fn new(backend: ObjectBackend, path: Path, hidden: String) -> Self {
+    pub(super) fn new(backend: ObjectBackend, path: Path, hidden: String, pause: Pause) -> Self {
         Self {
             backend,
             path,
             hidden,
+            pause,
             runtime: Handle::current(),
             size: 0,
             buffer: BytesMut::new(),
@@ -169,7 +172,7 @@ impl UploadWriter {
     async fn is_there(&self) -> Result<bool, Cause> {
         for look in 0..LOOKS {
             if look > 0 {
-                tokio::time::sleep(LOOK_PAUSE).await;
+                (self.pause)(LOOK_PAUSE).await;
             }
             match self.backend.client.head(&self.path).await {
                 Ok(meta) if meta.size == self.size => return Ok(true),

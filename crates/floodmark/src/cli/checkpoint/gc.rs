@@ -16,10 +16,9 @@ use crate::cli::generate::values::duration;
 use crate::cli::words::{bytes, count};
 
 /// Said wherever a bucket is involved.
-const UPLOADS: &str = "Uploads that dead instances have not completed cannot be listed here; they \
-are never visible, but paid for. Let the bucket abort them with a lifecycle rule \
-(AbortIncompleteMultipartUpload), with more days than the pipeline will ever stand still: see \
-docs/operations/running.md";
+const UPLOADS: &str = "Parts of files that dead instances have not finished cannot be listed here; \
+they are never visible, but paid for. Let the bucket abort such uploads with a lifecycle rule \
+(AbortIncompleteMultipartUpload): see docs/operations/running.md";
 
 /// Flags.
 #[derive(Debug, clap::Args)]
@@ -72,8 +71,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             let removed = place.io.block_on(store.delete(&entry.name));
             removed.map_err(anyhow::Error::from)?;
         }
-        let (at, size) = (store.location(), bytes(entry.size));
-        say(&format!("{verb} {at}/{} ({size}): {why}", entry.name))?;
+        let (at, size) = (store.url(&entry.name), bytes(entry.size));
+        say(&format!("{verb} {at} ({size}): {why}"))?;
     }
     let size = bytes(doomed.iter().map(|doomed| doomed.entry.size).sum());
     say(&format!(
@@ -97,9 +96,12 @@ fn checkpoint_objects(place: &Place, before: SystemTime) -> Result<Vec<Doomed>, 
     };
     let superseded = place.io.block_on(place.checkpoints.superseded(before));
     let superseded = superseded.context("looking for what is superseded")?;
+    // A checkpoint is put into a bucket whole. What is hidden there are outputs' staged files, maybe
+    // another pipeline's.
+    let on_disk = !place.store.is_remote();
     let leftovers = place
         .io
-        .block_on(place.store.leftovers("", before, |_| true));
+        .block_on(place.store.leftovers("", before, move |_| on_disk));
     let leftovers = leftovers.map_err(anyhow::Error::from)?;
     let superseded = superseded
         .into_iter()

@@ -173,9 +173,9 @@ fn sink_text(name: &str, sink: &SinkState) -> String {
     let open = sink.work.get("open").and_then(|open| open.as_array());
     for file in staged.into_iter().flatten() {
         let staged = &file["staged"];
-        let place = match staged["place"].get("upload") {
-            Some(upload) => format!("upload {}", upload["id"].as_str().unwrap_or_default()),
-            None => "hidden beside its name".to_owned(),
+        let place = match staged["place"]["file"]["hidden"].as_str() {
+            Some(hidden) => format!("waits as {hidden}"),
+            None => "staged by an older build".to_owned(),
         };
         let _infallible = writeln!(
             text,
