@@ -19,6 +19,9 @@ struct Comparison<'a> {
     now_ms: i64,
 }
 
+/// Times are whole milliseconds; as seconds in binary they are not exact.
+const ROUNDING: f64 = 1e-6;
+
 impl Comparison<'_> {
     fn value(&self, series: &str) -> f64 {
         let found = self.page.get(series).copied();
@@ -32,7 +35,7 @@ impl Comparison<'_> {
     fn lies(&self, series: &str, from: f64, to: f64) {
         let value = self.value(series);
         assert!(
-            (from..=to).contains(&value),
+            (from - ROUNDING..=to + ROUNDING).contains(&value),
             "{series}: {value}, expected {from} to {to}"
         );
     }
