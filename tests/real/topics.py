@@ -21,6 +21,20 @@ class Topics:
         settings = {k.replace("_", "."): str(v) for k, v in config.items()}
         for future in self.admin.create_topics([NewTopic(topic, partitions, 1, config=settings)]).values():
             future.result()
+        self.wait_until_there(topic, partitions)
+
+    def wait_until_there(self, topic, partitions):
+        """A broker may answer that a topic was made before it can be asked about it."""
+        deadline = time.monotonic() + READ_TIMEOUT
+        while True:
+            try:
+                if len(self.partitions(topic)) == partitions:
+                    return
+            except LookupError:
+                pass
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{topic} was made and cannot be seen within {READ_TIMEOUT} s")
+            time.sleep(0.05)
 
     def config(self, topic):
         resource = ConfigResource(ResourceType.TOPIC, topic)
