@@ -47,7 +47,9 @@ function figures(status, before) {
     },
     {
       id: 'lag', name: 'Not read yet', value: compact(sum(sources, (one) => one.lag_records)), unit: 'records',
-      aside: `${duration(most(sources, (one) => one.lag_seconds))} behind the newest`,
+      aside: sources.some(([, one]) => one.reachable === false)
+        ? 'when the server last answered'
+        : `${duration(most(sources, (one) => one.lag_seconds))} behind the newest`,
       columns: sources.map(([name]) => `source/${name}/lag`),
     },
     {
