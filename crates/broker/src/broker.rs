@@ -1,30 +1,28 @@
-//! The running broker: what requests work on, how it starts and how it ends.
+//! The running broker: how it starts and how it ends.
 
 use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use kafka_protocol::ResponseError;
-
-use crate::api::{self, Host, Member, RESPONSE_BUDGET_BYTES};
+use crate::api::RESPONSE_BUDGET_BYTES;
 use crate::config::Builder;
-use crate::directory::{FORMAT, claim, cluster_id};
-use crate::group::{Claim, Generation, Groups, Limits};
+use crate::core::Core;
+use crate::directory::{claim, cluster_id};
+use crate::error::{StartError, StopError};
+use crate::group::{Groups, Limits};
 use crate::house::House;
-use crate::journal::{CommittedOffset, Entry, Journal, JournalError};
-use crate::log::{AppendError, LogError};
+use crate::journal::Journal;
 use crate::memory::MemoryBudget;
 use crate::server;
 use crate::sync::lock;
 use crate::topics::{self, Home, Topics, new_id};
-use crate::transaction::{EffectError, Effects, Outcome, Transactions};
-use crate::units::{Now, Producer, TopicPartition};
+use crate::transaction::Transactions;
+use crate::units::Now;
 
 /// What unfinished requests may hold together, beyond what each connection may.
 const REQUEST_BUDGET_BYTES: usize = 512 << 20;
@@ -32,254 +30,11 @@ const REQUEST_BUDGET_BYTES: usize = 512 << 20;
 const THREADS: usize = 2;
 /// How long a stop waits for requests that are being served.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
-/// A producer without a transaction that has been silent for so long is forgotten, as Kafka's
-/// `producer.id.expiration.ms`.
-const PRODUCER_EXPIRY_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// Everything that requests work on.
-///
-/// Locks are taken in the order transactions, groups, a change of topics, a partition's log, the journal
-/// (which locks itself). A request may leave out any of them, and never goes back.
-#[derive(Debug)]
-pub(crate) struct Core {
-    /// Transactional ids.
-    pub(crate) transactions: Mutex<Transactions>,
-    /// Consumer groups.
-    pub(crate) groups: Mutex<Groups>,
-    /// Topics and their partitions.
-    pub(crate) topics: Topics,
-    /// What survives a restart, apart from records.
-    pub(crate) journal: Arc<Journal>,
-    /// Pays for responses that hold records.
-    pub(crate) responses: MemoryBudget,
-    /// Pays for requests that have not come whole.
-    pub(crate) requests: MemoryBudget,
-    /// Identity of the cluster.
-    pub(crate) cluster_id: String,
-    /// Partitions of a topic whose creator does not say.
-    pub(crate) default_partitions: i32,
-    /// Partitions of a topic that is made because somebody asked for it.
-    pub(crate) auto_create_partitions: Option<i32>,
-}
-
-impl Core {
-    /// Whether there is such a partition.
-    pub(crate) fn topic_exists(&self, topic: &str, partition: i32) -> bool {
-        self.topics.partition(topic, partition).is_some()
-    }
-
-    /// Lets time pass.
-    pub(crate) fn tick(&self, now: Now) {
-        lock(&self.groups).tick(now);
-        lock(&self.transactions).tick(now, self);
-    }
-
-    /// Brings full files to the disk, removes what is no longer kept and makes the journal small again.
-    /// Waits for the disk, and keeps nobody else waiting.
-    pub(crate) fn keep_house(&self, now: Now) {
-        if self.journal.wants_compaction()
-            && let Err(error) = self.compact_journal()
-        {
-            tracing::warn!(%error, "the journal stays as long as it is");
-        }
-        self.topics.settle();
-        self.topics.retain(now, PRODUCER_EXPIRY_MS);
-    }
-
-    fn compact_journal(&self) -> Result<(), JournalError> {
-        let begun = {
-            let transactions = lock(&self.transactions);
-            let groups = lock(&self.groups);
-            let topics = self.topics.hold();
-            let entries = topics
-                .entries()
-                .into_iter()
-                .chain(transactions.entries())
-                .chain(groups.entries());
-            self.journal.begin_compaction(entries)?
-        };
-        match begun {
-            Some(compaction) => self.journal.finish_compaction(compaction),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Effects for Core {
-    fn record(&self, entry: &Entry) -> Result<(), EffectError> {
-        Ok(self.journal.append(entry)?)
-    }
-
-    fn write_marker(
-        &self,
-        partition: &TopicPartition,
-        producer: Producer,
-        outcome: Outcome,
-        now: Now,
-    ) -> Result<(), EffectError> {
-        // A topic that was deleted takes its part of the transaction with it.
-        let Some(found) = self.topics.partition(&partition.topic, partition.partition) else {
-            return Ok(());
-        };
-        let written = lock(&found.log).append_marker(producer, outcome, now);
-        found.wake();
-        match written {
-            Ok(_) => Ok(()),
-            Err(AppendError::Fenced { .. }) => Err(EffectError::Fenced {
-                partition: partition.clone(),
-            }),
-            Err(error) => Err(EffectError::Log {
-                partition: partition.clone(),
-                source: error.into(),
-            }),
-        }
-    }
-
-    fn hold_offsets(
-        &self,
-        group: &str,
-        producer_id: i64,
-        offsets: &[(TopicPartition, CommittedOffset)],
-    ) {
-        let mut groups = lock(&self.groups);
-        for (partition, _) in offsets {
-            groups.set_pending(group, partition, producer_id);
-        }
-    }
-
-    fn commit_offsets(
-        &self,
-        group: &str,
-        producer_id: i64,
-        offsets: &[(TopicPartition, CommittedOffset)],
-    ) -> Result<(), EffectError> {
-        let mut groups = lock(&self.groups);
-        let newer = |(partition, offset): &&(TopicPartition, CommittedOffset)| {
-            let stands = groups.committed(group, partition, false).ok().flatten();
-            stands.is_none_or(|stands| stands.at <= offset.at)
-        };
-        let offsets: Vec<_> = offsets.iter().filter(newer).cloned().collect();
-        groups
-            .commit_from_transaction(group, &offsets, &mut api::keeper(self))
-            .map_err(|error| EffectError::Offsets {
-                group: group.to_owned(),
-                source: error,
-            })?;
-        groups.clear_pending(group, producer_id);
-        Ok(())
-    }
-
-    fn release_offsets(
-        &self,
-        group: &str,
-        producer_id: i64,
-        _offsets: &[(TopicPartition, CommittedOffset)],
-    ) {
-        lock(&self.groups).clear_pending(group, producer_id);
-    }
-}
-
-impl Host for Core {
-    fn transactions(&self) -> MutexGuard<'_, Transactions> {
-        lock(&self.transactions)
-    }
-
-    fn has_partition(&self, partition: &TopicPartition) -> bool {
-        self.topic_exists(&partition.topic, partition.partition)
-    }
-
-    fn check_member(
-        &self,
-        group: &str,
-        member: &Member<'_>,
-        _now: Now,
-    ) -> Result<(), ResponseError> {
-        let claim = Claim {
-            group,
-            member: member.id,
-            instance: member.instance,
-            generation: Generation(member.generation),
-        };
-        lock(&self.groups)
-            .check_transactional_commit(&claim)
-            .map_err(|error| {
-                ResponseError::try_from_code(error.code())
-                    .unwrap_or(ResponseError::UnknownServerError)
-            })
-    }
-}
-
-/// Why a broker did not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// Something else listens there.
-    #[error(
-        "{address} is taken: another program listens there. Stop it, or listen on another port"
-    )]
-    AddressInUse {
-        /// Address asked for.
-        address: String,
-    },
-    /// The address is not one of this machine's, or not allowed.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// Address asked for.
-        address: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Another broker uses the data directory.
-    #[error("{path} is in use by another broker. Stop it, or use another directory")]
-    DirectoryInUse {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// The data directory was written by a newer version.
-    #[error(
-        "{path} has format {found}, this program knows up to {FORMAT}: use a newer program, or another directory"
-    )]
-    NewerFormat {
-        /// The directory.
-        path: PathBuf,
-        /// Its format.
-        found: u32,
-    },
-    /// The data directory holds something else.
-    #[error(
-        "{path} is not a broker's: {reason}. Use another directory, or remove it to start anew"
-    )]
-    NotOurs {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The data directory cannot be read or written.
-    #[error("cannot use {path}: {source}")]
-    Directory {
-        /// The directory or file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// What was stored is damaged or cannot be read.
-    #[error("{0}")]
-    Stored(String),
-    /// The threads could not be started.
-    #[error("cannot start the broker's threads: {0}")]
-    Threads(io::Error),
-}
-
-impl From<JournalError> for StartError {
-    fn from(error: JournalError) -> Self {
-        Self::Stored(error.to_string())
-    }
-}
-
-impl From<LogError> for StartError {
-    fn from(error: LogError) -> Self {
-        Self::Stored(error.to_string())
+impl Builder {
+    /// Starts the broker on threads of its own. When this returns it accepts connections.
+    pub fn start(self) -> Result<Broker, StartError> {
+        Broker::start(&self)
     }
 }
 
@@ -292,7 +47,7 @@ pub struct Broker {
     runtime: Option<Runtime>,
     house: Option<House>,
     /// Held for as long as the broker uses its directory.
-    _lock: Option<File>,
+    _directory: Option<File>,
 }
 
 impl Broker {
@@ -301,13 +56,13 @@ impl Broker {
         Builder::default()
     }
 
-    pub(crate) fn start(builder: &Builder) -> Result<Self, StartError> {
+    fn start(builder: &Builder) -> Result<Self, StartError> {
         let listener = listen(&builder.listen)?;
         let address = listener.local_addr().map_err(|source| StartError::Listen {
             address: builder.listen.clone(),
             source,
         })?;
-        let (core, lock) = open(builder)?;
+        let (core, directory) = open(builder)?;
         let core = Arc::new(core);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
@@ -329,7 +84,7 @@ impl Broker {
             stop,
             runtime: Some(runtime),
             house: Some(house),
-            _lock: lock,
+            _directory: directory,
         })
     }
 
@@ -372,12 +127,6 @@ impl Drop for Broker {
     }
 }
 
-/// What a broker could not bring to the disk when it stopped. All of it was handed to the operating
-/// system before.
-#[derive(Debug, thiserror::Error)]
-#[error("while stopping the broker: {0}")]
-pub struct StopError(String);
-
 fn listen(address: &str) -> Result<TcpListener, StartError> {
     let failed = |source: io::Error| {
         if source.kind() == io::ErrorKind::AddrInUse {
@@ -398,13 +147,13 @@ fn listen(address: &str) -> Result<TcpListener, StartError> {
 
 /// Opens what a broker works on, as it was left.
 fn open(builder: &Builder) -> Result<(Core, Option<File>), StartError> {
-    let (home, journal, entries, cluster_id, lock) = match &builder.data_dir {
+    let (home, journal, entries, cluster_id, held) = match &builder.data_dir {
         None => {
             let home = Home::Memory(MemoryBudget::new(builder.memory_limit));
             (home, Journal::in_memory(), Vec::new(), cluster_id(), None)
         }
         Some(directory) => {
-            let (identity, lock) = claim(directory)?;
+            let (identity, held) = claim(directory)?;
             let (journal, entries) =
                 Journal::open(&directory.join("metadata.journal"), builder.fsync)?;
             let root = directory.join("topics");
@@ -413,13 +162,13 @@ fn open(builder: &Builder) -> Result<(Core, Option<File>), StartError> {
                 source,
             })?;
             let home = Home::Directory(root, builder.fsync);
-            (home, journal, entries, identity.cluster_id, Some(lock))
+            (home, journal, entries, identity.cluster_id, Some(held))
         }
     };
     let journal = Arc::new(journal);
     let topics = Topics::new(home);
     topics.restore(&entries)?;
-    let now = server::now();
+    let now = Now::read();
     let mut groups = Groups::new(Limits::default(), new_id().0 as u64);
     entries.iter().for_each(|entry| groups.restore(entry));
     let transactions = Transactions::restore(&entries);
@@ -434,6 +183,6 @@ fn open(builder: &Builder) -> Result<(Core, Option<File>), StartError> {
         default_partitions: builder.default_partitions,
         auto_create_partitions: builder.auto_create_partitions,
     };
-    crate::sync::lock(&core.transactions).finish_interrupted(&core, now);
-    Ok((core, lock))
+    lock(&core.transactions).finish_interrupted(&core, now);
+    Ok((core, held))
 }

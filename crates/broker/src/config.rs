@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use crate::broker::{Broker, StartError};
-
 /// When what is written reaches the disk itself.
 ///
 /// Everything is handed to the operating system before it is acknowledged, so killing the process
@@ -18,7 +16,7 @@ pub enum Fsync {
     Always,
 }
 
-/// Builds a [`Broker`].
+/// Builds a [`Broker`](crate::Broker).
 #[derive(Debug, Clone)]
 pub struct Builder {
     pub(crate) listen: String,
@@ -80,10 +78,5 @@ impl Builder {
     pub fn fsync(mut self, policy: Fsync) -> Self {
         self.fsync = policy;
         self
-    }
-
-    /// Starts the broker on threads of its own. When this returns it accepts connections.
-    pub fn start(self) -> Result<Broker, StartError> {
-        Broker::start(&self)
     }
 }

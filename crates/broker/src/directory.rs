@@ -7,12 +7,12 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::broker::StartError;
+use crate::error::StartError;
 use crate::topics::new_id;
 
 /// Version of the data directory's layout. From 2 on a segment may end in `.tail`; what is older is read,
 /// and has the newer number from then on: a program that does not know such names would pass them over.
-pub(crate) const FORMAT: u32 = 2;
+const FORMAT: u32 = 2;
 
 /// Who a data directory belongs to.
 #[derive(Debug, Serialize, Deserialize)]
@@ -83,6 +83,7 @@ fn read_identity(path: &Path, directory: &Path, bytes: &[u8]) -> Result<Identity
         return Err(StartError::NewerFormat {
             path: directory.to_owned(),
             found,
+            known: FORMAT,
         });
     }
     serde_json::from_value(value).map_err(not_ours)

@@ -7,8 +7,8 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::broker::Core;
-use crate::server::now;
+use crate::core::Core;
+use crate::units::Now;
 
 /// How often full segments are brought to the disk, retention is applied and the journal is looked at.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -27,7 +27,7 @@ impl House {
         let (stop, stopped) = sync_channel(0);
         let keep = move || {
             while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                core.keep_house(now());
+                core.keep_house(Now::read());
             }
         };
         let thread = thread::Builder::new()

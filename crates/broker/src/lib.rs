@@ -18,6 +18,7 @@
 //! - `server`: accepts connections, cuts frames, bounds what a client may take, answers in order.
 //! - `wire`: refuses a frame whose lengths do not fit its bytes before anything is allocated for it.
 //! - `api`: one handler per request: decoded in, answered out; the table of versions.
+//! - `core`: what the handlers work on together, and the order of its locks.
 //! - `topics`: the topics, their configuration and their partitions.
 //! - `log`: one partition's record batches, in memory or in segment files; idempotence, transactions'
 //!   extents, retention, recovery.
@@ -30,7 +31,9 @@ mod api;
 pub mod benching;
 mod broker;
 mod config;
+mod core;
 mod directory;
+mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod group;
@@ -45,5 +48,6 @@ mod transaction;
 mod units;
 mod wire;
 
-pub use broker::{Broker, StartError, StopError};
+pub use broker::Broker;
 pub use config::{Builder, Fsync};
+pub use error::{StartError, StopError};

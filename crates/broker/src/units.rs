@@ -1,7 +1,7 @@
 //! The quantities that the broker counts in, each a type of its own.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,15 @@ pub(crate) struct Producer {
     pub(crate) id: i64,
     /// Producer epoch; never negative.
     pub(crate) epoch: i16,
+}
+
+/// How a transaction ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Outcome {
+    /// Its records and offsets become visible.
+    Commit,
+    /// Its records are skipped by `read_committed` readers, its offsets forgotten.
+    Abort,
 }
 
 /// A topic's identity, which outlives its name: a topic that is deleted and made again is another one.
@@ -58,4 +67,17 @@ pub(crate) struct Now {
     pub(crate) instant: Instant,
     /// For records and retention.
     pub(crate) wall: Timestamp,
+}
+
+impl Now {
+    /// Reads both clocks.
+    pub(crate) fn read() -> Self {
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Self {
+            instant: Instant::now(),
+            wall: Timestamp(i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)),
+        }
+    }
 }

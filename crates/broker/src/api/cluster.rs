@@ -8,7 +8,7 @@ use kafka_protocol::messages::{
 };
 
 use super::{Context, NODE_ID, text};
-use crate::broker::Core;
+use crate::core::Core;
 
 /// What a response says of permissions that nobody asked about.
 pub(crate) const NOT_ASKED: i32 = i32::MIN;

@@ -17,7 +17,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use super::{Context, NODE_ID, Refused, text};
-use crate::broker::Core;
+use crate::core::Core;
 use crate::topics::{TopicError, settings};
 
 /// Kafka's number for a topic.

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Context, LEADER_EPOCH};
-use crate::broker::Core;
+use crate::core::Core;
 use crate::log::{Isolation, ReadError};
 use crate::memory::Paid;
 use crate::sync::lock;

@@ -24,11 +24,12 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
-use super::groups::{code, keeper, lock, text};
+use super::groups::{code, text};
 use crate::api::Context;
-use crate::broker::Core;
+use crate::core::Core;
 use crate::group::{Claim, Generation, GroupError, Groups, Keep};
 use crate::journal::CommittedOffset;
+use crate::sync::lock;
 use crate::units::{Now, Offset, Timestamp, TopicPartition};
 
 /// From this version of `OffsetFetch` on, one request asks for several groups.
@@ -51,8 +52,14 @@ pub(crate) fn offset_commit(
             .map(|partition| (&topic.name, partition.partition_index))
     });
     let known = known(core, named);
-    let mut keep = keeper(core);
-    commit(&mut lock(core), &request, &known, context.now, &mut keep)
+    let mut keep = core.keeper();
+    commit(
+        &mut lock(&core.groups),
+        &request,
+        &known,
+        context.now,
+        &mut keep,
+    )
 }
 
 /// Which of the partitions exist. Asked once for a request, before groups are locked.
@@ -145,7 +152,7 @@ pub(crate) fn offset_fetch(
     request: OffsetFetchRequest,
     context: &Context,
 ) -> OffsetFetchResponse {
-    fetch(&lock(core), request, context.version)
+    fetch(&lock(&core.groups), request, context.version)
 }
 
 fn fetch(groups: &Groups, request: OffsetFetchRequest, version: i16) -> OffsetFetchResponse {
@@ -293,8 +300,14 @@ pub(crate) fn offset_delete(
             .map(|partition| (&topic.name, partition.partition_index))
     });
     let known = known(core, named);
-    let mut keep = keeper(core);
-    delete(&mut lock(core), &request, &known, context.now, &mut keep)
+    let mut keep = core.keeper();
+    delete(
+        &mut lock(&core.groups),
+        &request,
+        &known,
+        context.now,
+        &mut keep,
+    )
 }
 
 fn delete(

@@ -9,7 +9,6 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,12 +27,12 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use crate::api::Context;
-use crate::broker::Core;
+use crate::core::Core;
 use crate::group::{
     Claim, Description, Generation, GroupError, Groups, Join, JoinRefused, Joined, Keep, Leaver,
-    NotKept, Protocol, State, Sync, Synced,
+    Protocol, State, Sync, Synced,
 };
-use crate::journal::Entry;
+use crate::sync::lock;
 
 /// From this version of `JoinGroup` on, a member joins with an id that the broker gave it.
 const ID_REQUIRED_SINCE: i16 = 4;
@@ -54,21 +53,6 @@ const CLASSIC: &str = "classic";
 /// DESCRIBE (8), `DESCRIBE_CONFIGS` (10) and `ALTER_CONFIGS` (11).
 const ALL_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 
-/// The groups. What a panic elsewhere left half done is bounded by one request, so work goes on.
-pub(super) fn lock(core: &Core) -> MutexGuard<'_, Groups> {
-    core.groups.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Writes entries to the broker's journal.
-pub(crate) fn keeper(core: &Core) -> impl FnMut(&Entry) -> Result<(), NotKept> {
-    |entry| {
-        core.journal.append(entry).map_err(|error| {
-            tracing::error!(%error, "a change of a group was refused, for the journal did not take it");
-            NotKept
-        })
-    }
-}
-
 /// `JoinGroup`, versions 0 to 9. Waits until the group has rebalanced.
 pub(crate) async fn join_group(
     core: &Core,
@@ -77,7 +61,7 @@ pub(crate) async fn join_group(
 ) -> JoinGroupResponse {
     let join = join_of(request, context);
     let member = join.member.clone();
-    let answer = lock(core).join(join, context.now);
+    let answer = lock(&core.groups).join(join, context.now);
     match answer.await {
         Ok(answer) => join_response(answer, context.version),
         Err(_) => join_failed(
@@ -173,7 +157,7 @@ pub(crate) async fn sync_group(
             .map(|part| (part.member_id.to_string(), own(&part.assignment)))
             .collect(),
     };
-    let answer = lock(core).sync(&claim, sync, context.now);
+    let answer = lock(&core.groups).sync(&claim, sync, context.now);
     match answer.await {
         Ok(answer) => sync_response(answer),
         Err(_) => SyncGroupResponse::default()
@@ -203,7 +187,7 @@ pub(crate) fn heartbeat(
         instance: request.group_instance_id.as_deref(),
         generation: Generation(request.generation_id),
     };
-    let answer = lock(core).heartbeat(&claim, context.now);
+    let answer = lock(&core.groups).heartbeat(&claim, context.now);
     HeartbeatResponse::default().with_error_code(code(answer))
 }
 
@@ -214,7 +198,7 @@ pub(crate) fn leave_group(
     context: &Context,
 ) -> LeaveGroupResponse {
     let leavers = leavers_of(&request, context.version);
-    let answers = lock(core).leave(&request.group_id, &leavers, context.now);
+    let answers = lock(&core.groups).leave(&request.group_id, &leavers, context.now);
     leave_response(leavers, answers, context.version)
 }
 
@@ -265,7 +249,7 @@ pub(crate) fn describe_groups(
     request: DescribeGroupsRequest,
     context: &Context,
 ) -> DescribeGroupsResponse {
-    let groups = lock(core);
+    let groups = lock(&core.groups);
     let operations = if request.include_authorized_operations {
         ALL_OPERATIONS
     } else {
@@ -323,7 +307,7 @@ pub(crate) fn list_groups(
     request: ListGroupsRequest,
     context: &Context,
 ) -> ListGroupsResponse {
-    list_response(&lock(core), &request, context.version)
+    list_response(&lock(&core.groups), &request, context.version)
 }
 
 fn list_response(groups: &Groups, request: &ListGroupsRequest, version: i16) -> ListGroupsResponse {
@@ -358,8 +342,8 @@ pub(crate) fn delete_groups(
     request: DeleteGroupsRequest,
     _context: &Context,
 ) -> DeleteGroupsResponse {
-    let mut keep = keeper(core);
-    delete_response(&mut lock(core), request, &mut keep)
+    let mut keep = core.keeper();
+    delete_response(&mut lock(&core.groups), request, &mut keep)
 }
 
 fn delete_response(

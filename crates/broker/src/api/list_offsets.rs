@@ -8,7 +8,7 @@ use kafka_protocol::messages::list_offsets_response::{
 use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 
 use super::{Context, LEADER_EPOCH};
-use crate::broker::Core;
+use crate::core::Core;
 use crate::sync::lock;
 use crate::units::{Offset, Timestamp};
 

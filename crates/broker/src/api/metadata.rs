@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::cluster::NOT_ASKED;
 use super::{Context, LEADER_EPOCH, NODE_ID, text};
-use crate::broker::Core;
+use crate::core::Core;
 use crate::topics::{Topic, TopicError};
 use crate::units::TopicId;
 

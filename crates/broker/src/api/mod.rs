@@ -16,7 +16,7 @@ use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
 
-use crate::broker::Core;
+use crate::core::Core;
 use crate::memory::Paid;
 use crate::units::Now;
 use crate::wire::{self, WireError};
@@ -26,6 +26,7 @@ mod configs;
 mod fetch;
 mod group_offsets;
 mod groups;
+mod host;
 mod list_offsets;
 mod metadata;
 mod produce;
@@ -35,8 +36,6 @@ mod transactions;
 mod versions;
 
 pub(crate) use fetch::RESPONSE_BUDGET_BYTES;
-pub(crate) use groups::keeper;
-pub(crate) use transactions::{Host, Member};
 
 /// The only node's id.
 pub(crate) const NODE_ID: i32 = 1;

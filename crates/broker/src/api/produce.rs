@@ -5,7 +5,7 @@ use kafka_protocol::messages::produce_response::{PartitionProduceResponse, Topic
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 
 use super::{Context, Refused, text};
-use crate::broker::Core;
+use crate::core::Core;
 use crate::log::{self, Appended};
 use crate::sync::lock;
 use crate::units::{Offset, TopicPartition};

@@ -15,7 +15,7 @@ use kafka_protocol::messages::{
 };
 
 use super::{Context, coded};
-use crate::broker::Core;
+use crate::core::Core;
 use crate::sync::lock;
 use crate::units::Offset;
 

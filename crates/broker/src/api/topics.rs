@@ -17,8 +17,8 @@ use kafka_protocol::messages::{
 use uuid::Uuid;
 
 use super::configs::source;
-use super::{Context, NODE_ID, Refused, keeper, text};
-use crate::broker::Core;
+use super::{Context, NODE_ID, Refused, text};
+use crate::core::Core;
 use crate::sync::lock;
 use crate::topics::{TopicError, settings};
 use crate::units::TopicId;
@@ -245,7 +245,7 @@ pub(crate) fn delete_topics(
 fn delete(core: &Core, name: &str) -> Result<TopicId, Refused> {
     // Offsets first: if the end comes in between, offsets of a topic that was about to go are gone.
     lock(&core.groups)
-        .forget_topic(name, &mut keeper(core))
+        .forget_topic(name, &mut core.keeper())
         .map_err(|error| Refused::new(ResponseError::KafkaStorageError, error.to_string()))?;
     Ok(core.topics.delete(name, &core.journal)?)
 }

@@ -5,7 +5,6 @@
 //! "transactions v2" or goes from broker to broker.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::sync::MutexGuard;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::add_partitions_to_txn_response::{
@@ -33,39 +32,13 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use super::Context;
+use super::host::{Host, Member};
 use crate::journal::CommittedOffset;
-use crate::transaction::{
-    EffectError, Effects, InitProducer, Outcome, Phase, TransactionState, Transactions,
-};
+use crate::transaction::{EffectError, InitProducer, Outcome, Phase, TransactionState};
 use crate::units::{Now, Offset, Producer, TopicPartition};
 
 /// Length of the longest metadata of a committed offset: Kafka's default of `offset.metadata.max.bytes`.
 const MAX_OFFSET_METADATA_BYTES: usize = 4096;
-
-/// What the handlers need of the broker. Locks: [`Host::transactions`] is taken before any other, and
-/// while it is held the effects are called.
-pub(crate) trait Host: Effects {
-    /// The transactional ids.
-    fn transactions(&self) -> MutexGuard<'_, Transactions>;
-
-    /// Whether a partition exists now.
-    fn has_partition(&self, partition: &TopicPartition) -> bool;
-
-    /// Whether a consumer may commit offsets for its group now.
-    fn check_member(&self, group: &str, member: &Member<'_>, now: Now)
-    -> Result<(), ResponseError>;
-}
-
-/// A consumer, as a producer that commits offsets for it describes it (KIP-447).
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Member<'a> {
-    /// Generation of the group; negative if the producer does not know it.
-    pub(crate) generation: i32,
-    /// Member id; empty if the producer does not know it.
-    pub(crate) id: &'a str,
-    /// `group.instance.id` of a static member.
-    pub(crate) instance: Option<&'a str>,
-}
 
 /// Gives a producer its id and epoch.
 pub(crate) fn init_producer_id(

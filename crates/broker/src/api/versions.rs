@@ -6,7 +6,7 @@ use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
 
 use super::{Context, OFFERED, RequestError, encode};
-use crate::broker::Core;
+use crate::core::Core;
 
 fn offered() -> Vec<ApiVersion> {
     OFFERED

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::transaction::TransactionState;
+use super::TransactionState;
 use crate::units::{Offset, Timestamp, TopicId};
 
 /// A change of what must survive a restart, apart from records.

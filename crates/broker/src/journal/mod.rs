@@ -19,6 +19,7 @@ mod compaction;
 mod entry;
 mod file;
 mod frame;
+mod transaction;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -28,6 +29,7 @@ use crate::config::Fsync;
 pub(crate) use compaction::Compaction;
 pub(crate) use entry::{CommittedOffset, Entry};
 pub(crate) use frame::{Damage, MAX_ENTRY_BYTES, recover};
+pub(crate) use transaction::{Phase, TransactionState};
 
 use file::{JournalFile, sync_directory};
 

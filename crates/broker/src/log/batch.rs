@@ -15,8 +15,7 @@ use bytes::{Buf, BufMut};
 
 use super::error::{AppendError, Problem};
 use super::records::Records;
-use crate::transaction::Outcome;
-use crate::units::{Offset, Producer, Timestamp};
+use crate::units::{Offset, Outcome, Producer, Timestamp};
 
 /// Bytes of a batch before its records.
 pub(super) const HEADER_BYTES: usize = 61;

@@ -40,8 +40,7 @@ use bytes::Bytes;
 
 use crate::config::Fsync;
 use crate::memory::MemoryBudget;
-use crate::transaction::Outcome;
-use crate::units::{Now, Offset, Producer, Timestamp};
+use crate::units::{Now, Offset, Outcome, Producer, Timestamp};
 
 use self::batch::{Header, SizeLimits};
 use self::memory::{MemoryStore, Payment};

@@ -15,8 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::Header;
 use super::error::AppendError;
-use crate::transaction::Outcome;
-use crate::units::{Offset, Producer, Timestamp};
+use crate::units::{Offset, Outcome, Producer, Timestamp};
 
 /// Batches of a producer that are recognised when they come again: what a client may have in flight.
 const REMEMBERED_BATCHES: usize = 5;

@@ -8,8 +8,7 @@ use std::os::unix::fs::FileExt;
 
 use super::batch::{self, CHECKED_FROM, HEADER_BYTES, Header};
 use super::error::Problem;
-use crate::transaction::Outcome;
-use crate::units::Offset;
+use crate::units::{Offset, Outcome};
 
 /// Bytes that a reader of everything has in memory at a time.
 pub(super) const SCAN_WINDOW_BYTES: usize = 256 << 10;

@@ -10,10 +10,10 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::timeout;
 
-use super::now;
 use crate::api::{self, Answer, Ends, RequestError};
-use crate::broker::Core;
+use crate::core::Core;
 use crate::memory::{MemoryBudget, Paid};
+use crate::units::Now;
 
 /// Largest request, as Kafka's `socket.request.max.bytes`.
 const MAX_FRAME: usize = 100 << 20;
@@ -65,7 +65,7 @@ pub(crate) async fn serve(
     let (reader, mut writer) = stream.split();
     let mut frames = Frames::new(reader, core.requests.clone());
     while let Some(frame) = frames.next().await? {
-        if let Some(answer) = api::answer(core, frame, ends, now()).await? {
+        if let Some(answer) = api::answer(core, frame, ends, Now::read()).await? {
             let paid = pay(core, &answer)?;
             write(&mut writer, answer.bytes.freeze()).await?;
             drop((paid, answer.paid));

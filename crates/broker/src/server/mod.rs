@@ -7,13 +7,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
-use crate::broker::Core;
-use crate::units::{Now, Timestamp};
+use crate::core::Core;
+use crate::units::Now;
 
 mod connection;
 
@@ -23,17 +23,6 @@ const MAX_CONNECTIONS: usize = 2_000;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often groups and transactions are looked after.
 const TICK: Duration = Duration::from_millis(50);
-
-/// Reads both clocks. Everything below takes the time from here.
-pub(crate) fn now() -> Now {
-    let wall = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Now {
-        instant: Instant::now(),
-        wall: Timestamp(i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)),
-    }
-}
 
 /// Accepts connections until `stop` changes.
 pub(crate) async fn accept(
@@ -90,6 +79,6 @@ pub(crate) async fn tick(core: Arc<Core>, mut stop: watch::Receiver<bool>) {
             () = tokio::time::sleep(TICK) => {}
             _ = stop.changed() => return,
         }
-        core.tick(now());
+        core.tick(Now::read());
     }
 }

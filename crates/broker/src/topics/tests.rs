@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use tokio::sync::Notify;
 
 use super::*;
+use crate::units::Now;
 use crate::units::Offset;
 
 fn in_memory() -> (Topics, Journal) {
@@ -154,7 +155,7 @@ fn a_full_budget_refuses_records_and_a_deleted_topic_gives_back() {
     let journal = Journal::in_memory();
     create(&topics, &journal, "events").unwrap();
     let partition = topics.partition("events", 0).unwrap();
-    let refused = lock(&partition.log).append(b"no batch", crate::server::now());
+    let refused = lock(&partition.log).append(b"no batch", Now::read());
     assert!(refused.is_err());
     assert_eq!(lock(&partition.log).end(), Offset(0));
     drop(partition);

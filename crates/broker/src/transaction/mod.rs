@@ -28,7 +28,6 @@ mod end;
 mod open;
 mod producer_ids;
 mod register;
-mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -38,9 +37,10 @@ use kafka_protocol::ResponseError;
 use crate::journal::Entry;
 use crate::units::{Now, Producer, TopicPartition};
 
+pub(crate) use crate::journal::{Phase, TransactionState};
+pub(crate) use crate::units::Outcome;
 pub(crate) use effects::{EffectError, Effects};
 pub(crate) use register::InitProducer;
-pub(crate) use state::{Outcome, Phase, TransactionState};
 
 use producer_ids::ProducerIds;
 

@@ -1,4 +1,4 @@
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::BytesMut;
 use kafka_protocol::messages::GroupId;
@@ -14,6 +14,7 @@ use kafka_protocol::protocol::Encodable;
 use super::*;
 use crate::journal::Entry;
 use crate::transaction::tests::world::World;
+use crate::transaction::{Effects, Transactions};
 
 /// A broker with one topic, `events`, of two partitions, and groups that have generation 5.
 struct Broker {

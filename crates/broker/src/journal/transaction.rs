@@ -5,17 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::journal::CommittedOffset;
-use crate::units::{Producer, Timestamp, TopicPartition};
-
-/// How a transaction ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Outcome {
-    /// Its records and offsets become visible.
-    Commit,
-    /// Its records are skipped by `read_committed` readers, its offsets forgotten.
-    Abort,
-}
+use super::CommittedOffset;
+use crate::units::{Outcome, Producer, Timestamp, TopicPartition};
 
 /// Where a transactional id stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,7 +64,7 @@ impl TransactionState {
     }
 
     /// An upper bound of the bytes that the state takes in the journal; in memory it takes about as much.
-    pub(super) fn weight(&self, id: &str) -> usize {
+    pub(crate) fn weight(&self, id: &str) -> usize {
         let partitions = self.partitions.iter().map(partition_weight).sum::<usize>();
         let offsets = self.offsets.iter().map(|(group, offsets)| {
             let entries = offsets.iter().map(|(partition, committed)| {
