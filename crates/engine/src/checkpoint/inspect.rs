@@ -13,7 +13,7 @@ use super::manifest::{Manifest, StateFile};
 use super::store::{
     CheckpointError, CheckpointStore, MANIFESTS, NEWEST, STATES, epoch_of, manifest_name,
 };
-use crate::storage::Entry;
+use crate::storage::{Entry, is_probe};
 use crate::units::{Epoch, EventMicros};
 
 /// A manifest that is there.
@@ -190,8 +190,9 @@ impl CheckpointStore {
     }
 
     /// What is there and not needed any more: manifests before the newest `retain`, and state files
-    /// that no kept manifest refers to; both last written before `before`. State files after the
-    /// newest manifest are left alone: theirs may be on its way.
+    /// that no kept manifest refers to, and what starts wrote to prove that they can; all last
+    /// written before `before`. State files after the newest manifest are left alone: theirs may be on
+    /// its way.
     pub async fn superseded(&self, before: SystemTime) -> Result<Vec<Entry>, CheckpointError> {
         let noted = self.noted().await?;
         let mut manifests = self.store.list(MANIFESTS).await?;
@@ -217,7 +218,9 @@ impl CheckpointStore {
             epoch_of(&entry.name).is_some_and(|epoch| epoch <= newest)
                 && !referred.contains(&entry.name)
         });
-        let all = manifests.into_iter().chain(states);
+        let probes = self.store.list("").await?;
+        let probes = probes.into_iter().filter(|entry| is_probe(&entry.name));
+        let all = manifests.into_iter().chain(states).chain(probes);
         Ok(all.filter(|entry| entry.modified < before).collect())
     }
 }

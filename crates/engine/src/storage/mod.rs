@@ -73,6 +73,14 @@ const PUT_NEW_BACKOFF: Duration = Duration::from_millis(100);
 /// Ending of hidden names: no pattern for Parquet files matches it.
 const HIDDEN_ENDING: &str = ".staged";
 
+/// How names of objects begin that only prove that they can be written.
+const PROBE: &str = "_probe-";
+
+/// Whether a start has written it to prove that it can, and died before it removed it.
+pub(crate) fn is_probe(name: &str) -> bool {
+    name.starts_with(PROBE)
+}
+
 /// A place for objects. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
@@ -302,7 +310,7 @@ impl Store {
     /// condition, and two instances would then both believe that they own a checkpoint. `token`
     /// makes the name of the object that is written, and removed again, unique.
     pub async fn require_conditional_put(&self, token: &str) -> Result<(), StorageError> {
-        let name = format!("_probe-{token}");
+        let name = format!("{PROBE}{token}");
         self.put_new(&name, Bytes::from(format!("{token} first")))
             .await?;
         let second = self

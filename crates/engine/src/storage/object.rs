@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 
 use super::error::{self, Cause, Trouble};
 use super::upload::UploadWriter;
-use super::{Entry, HIDDEN_ENDING, Pause, Replace};
+use super::{Entry, HIDDEN_ENDING, PROBE, Pause, Replace, is_probe};
 
 /// Requests with a staged object's bytes on their way at a time; with `PART_BYTES` the bound of one
 /// store's memory.
@@ -139,7 +139,8 @@ impl ObjectBackend {
             entry.name = format!("{STAGING}/{}", entry.name);
         }
         entries.retain(|entry| {
-            entry.modified < before && published_name(&entry.name).is_some_and(&wanted)
+            let name = published_name(&entry.name);
+            entry.modified < before && name.is_some_and(|name| is_probe(name) || wanted(name))
         });
         Ok(entries)
     }
@@ -201,8 +202,8 @@ impl ObjectBackend {
 
     /// Does once what staging and publishing do, all of it out of sight.
     pub(super) async fn probe_staging(&self, token: &str) -> Result<(), Cause> {
-        let written = hidden_name(&format!("_probe-{token}"));
-        let copied = hidden_name(&format!("_probe-{token}-copied"));
+        let written = hidden_name(&format!("{PROBE}{token}"));
+        let copied = hidden_name(&format!("{PROBE}{token}-copied"));
         let bytes = Bytes::copy_from_slice(token.as_bytes());
         self.put(&written, bytes, Replace::Always).await?;
         self.copy(&written, &copied, token.len() as u64).await?;

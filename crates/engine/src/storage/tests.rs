@@ -78,6 +78,17 @@ async fn a_crash_between_link_and_unlink_is_repaired_by_publishing_again() {
 }
 
 #[tokio::test]
+async fn what_a_start_that_died_wrote_to_prove_that_it_can_is_a_leftover() {
+    let store = Store::in_memory();
+    let probe = "_staged/_probe-0123-copied.staged";
+    store.put(probe, Bytes::from("0123")).await.expect("put");
+    let soon = SystemTime::now() + Duration::from_hours(1);
+    let removed = store.clean_leftovers("", soon, |_| false).await;
+    assert_eq!(removed.expect("clean"), 1);
+    assert_eq!(store.get(probe).await.expect("get"), None);
+}
+
+#[tokio::test]
 async fn a_path_that_is_a_file_says_so() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("file");

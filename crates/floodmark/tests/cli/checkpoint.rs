@@ -116,6 +116,22 @@ fn anonymous(line: &str) -> String {
     format!("{indent}{}", words.join(" "))
 }
 
+/// What a command has printed, as JSON.
+fn json_of(shown: &str) -> serde_json::Value {
+    let (_, printed) = shown.split_once("----- stdout -----\n").unwrap();
+    let (json, _) = printed.split_once("----- stderr").unwrap();
+    serde_json::from_str(json).unwrap()
+}
+
+/// What a command says, without how much it has read.
+fn told(shown: &str) -> String {
+    let told: Vec<&str> = shown
+        .lines()
+        .filter(|line| !line.starts_with("read "))
+        .collect();
+    told.join("\n")
+}
+
 fn files(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
@@ -138,11 +154,15 @@ fn leave(site: &Site, generation: u64) -> PathBuf {
     parts[2] = generation.to_string();
     "0000dead".clone_into(&mut parts[4]);
     let hidden = visible.with_file_name(format!(".{}.0123.staged", parts.join("-")));
-    fs::write(&hidden, "half").unwrap();
-    let long_ago = SystemTime::now() - Duration::from_hours(48);
-    let file = fs::File::options().write(true).open(&hidden).unwrap();
-    file.set_modified(long_ago).unwrap();
+    write_long_ago(&hidden);
     hidden
+}
+
+fn write_long_ago(path: &Path) {
+    fs::write(path, "half").unwrap();
+    let long_ago = SystemTime::now() - Duration::from_hours(48);
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.set_modified(long_ago).unwrap();
 }
 
 #[test]
@@ -166,9 +186,7 @@ fn a_checkpoint_is_shown_with_all_it_holds() {
 fn the_first_checkpoint_of_a_run_is_shown_with_the_work_it_lists() {
     let site = Site::new();
     let listed = site.says(&["checkpoint", "list", &site.file, "--format", "json"]);
-    let json = listed.split("----- stdout -----\n").nth(1).unwrap();
-    let json = json.split("----- stderr").next().unwrap();
-    let listed: serde_json::Value = serde_json::from_str(json).unwrap();
+    let listed = json_of(&listed);
     let with_work = listed[1]["epoch"].as_u64().unwrap().to_string();
     let shown = site.says(&["checkpoint", "show", &site.file, &with_work]);
     assert!(shown.contains("to publish: part-0000000002-1-"), "{shown}");
@@ -178,9 +196,7 @@ fn the_first_checkpoint_of_a_run_is_shown_with_the_work_it_lists() {
 fn for_programs_a_checkpoint_is_json() {
     let site = Site::new();
     let shown = site.says(&["checkpoint", "show", &site.file, "--format", "json"]);
-    let json = shown.split("----- stdout -----\n").nth(1).unwrap();
-    let json = json.split("----- stderr").next().unwrap();
-    let shown: serde_json::Value = serde_json::from_str(json).unwrap();
+    let shown = json_of(&shown);
     let partition = &shown["manifest"]["sources"]["readings"]["partitions"]["0"];
     assert!(partition["next"].as_i64().unwrap() > 0, "{shown}");
     let rows = shown["open_windows"]["windows"]["rows"]
@@ -220,12 +236,7 @@ fn a_flipped_bit_is_found_and_the_way_out_named() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&file, bytes).unwrap();
-    let shown = site.checkpoint("verify");
-    let told: Vec<&str> = shown
-        .lines()
-        .filter(|line| !line.starts_with("read "))
-        .collect();
-    insta::assert_snapshot!(told.join("\n"));
+    insta::assert_snapshot!(told(&site.checkpoint("verify")));
 }
 
 #[test]
@@ -233,12 +244,7 @@ fn a_damaged_older_checkpoint_stops_nobody() {
     let site = Site::new();
     let oldest = files(&site.path("checkpoint/manifest")).remove(0);
     fs::write(oldest, "nothing of ours\n").unwrap();
-    let shown = site.checkpoint("verify");
-    let told: Vec<&str> = shown
-        .lines()
-        .filter(|line| !line.starts_with("read "))
-        .collect();
-    insta::assert_snapshot!(told.join("\n"));
+    insta::assert_snapshot!(told(&site.checkpoint("verify")));
 }
 
 #[test]
@@ -247,12 +253,7 @@ fn a_newest_checkpoint_that_was_lost_is_missed_by_every_command_that_needs_it() 
     fs::remove_file(site.newest("manifest")).unwrap();
     let commands = ["verify", "show", "gc"];
     let said: Vec<String> = commands.map(|command| site.checkpoint(command)).into();
-    let said = said.join("");
-    let told: Vec<&str> = said
-        .lines()
-        .filter(|line| !line.starts_with("read "))
-        .collect();
-    insta::assert_snapshot!(told.join("\n"));
+    insta::assert_snapshot!(told(&said.join("")));
     let older = site.says(&["checkpoint", "show", &site.file, "2"]);
     assert!(older.starts_with("exit code: 0"), "{older}");
 }
@@ -265,13 +266,16 @@ fn what_dead_instances_left_is_removed_and_nothing_else() {
     let (of_the_first, of_the_newest) = (leave(&site, 1), leave(&site, 2));
     let half_written = site.path("checkpoint/manifest/.00000000000000000009.json.0123.staged");
     fs::write(&half_written, "half").unwrap();
+    let of_a_start = site.path("checkpoint/_probe-0123");
+    write_long_ago(&of_a_start);
     let before = files(site.dir.path());
     let dry = site.says(&["checkpoint", "gc", &site.file, "--dry-run"]);
     assert_eq!(files(site.dir.path()), before);
-    assert!(dry.contains("would remove 1 object, SIZE"), "{dry}");
+    assert!(dry.contains("would remove 2 objects, SIZE"), "{dry}");
     let shown = site.checkpoint("gc");
-    assert!(shown.contains("removed 1 object, SIZE"), "{shown}");
-    let expected: Vec<PathBuf> = before.into_iter().filter(|f| *f != of_the_first).collect();
+    assert!(shown.contains("removed 2 objects, SIZE"), "{shown}");
+    let gone = [of_the_first, of_a_start];
+    let expected: Vec<PathBuf> = before.into_iter().filter(|f| !gone.contains(f)).collect();
     assert_eq!(files(site.dir.path()), expected);
     assert!(of_the_newest.exists(), "the newest instance may be running");
     assert!(half_written.exists(), "it is too young");

@@ -61,11 +61,14 @@ pub mod protocol {
 /// Hidden files and objects this old belong to no living instance.
 const LEFTOVER_AGE: Duration = Duration::from_hours(24);
 
-/// Names of the files that a manifest lists as a sink's work; none if it is another kind of sink's.
-pub fn listed_files(work: &serde_json::Value) -> Vec<String> {
-    let work: work::Work = serde_json::from_value(work.clone()).unwrap_or_default();
+/// Names of the files that a manifest lists as the work of a sink of this kind.
+pub fn listed_files(work: &serde_json::Value) -> Result<Vec<String>, serde_json::Error> {
+    if work.is_null() {
+        return Ok(Vec::new());
+    }
+    let work: work::Work = serde_json::from_value(work.clone())?;
     let files = work.files.into_iter();
-    files.map(|file| file.staged.name).collect()
+    Ok(files.map(|file| file.staged.name).collect())
 }
 
 /// Tells names that instances before `generation` gave to files of an output.

@@ -411,6 +411,18 @@ fn a_file_says_where_it_comes_from_and_how_its_instants_are_meant() {
 }
 
 #[test]
+fn files_that_a_manifest_lists_are_told_or_it_is_an_error() {
+    let mut world = World::new();
+    let mut sink = world.open();
+    write(&mut sink, 0..10, 3);
+    let work = sink.pre_commit(Epoch(1), true).expect("pre-committed").work;
+    assert_eq!(listed_files(&work).expect("is ours").len(), 3);
+    assert!(listed_files(&serde_json::Value::Null).unwrap().is_empty());
+    let unknown = serde_json::json!({ "location": "file:///lake", "files": "all" });
+    assert!(listed_files(&unknown).is_err());
+}
+
+#[test]
 fn on_a_real_server_a_crash_before_commit_and_a_repeated_one_lose_and_double_nothing() {
     let Some((bucket, storage)) = crate::servers::bucket() else {
         return;

@@ -134,11 +134,20 @@ fn output_files(
     };
     let mut all = Vec::new();
     for (sink, named, spec) in file_outputs(pipeline) {
-        let needed: BTreeSet<String> = manifests
-            .iter()
-            .filter_map(|manifest| manifest.sinks.get(&sink))
-            .flat_map(|sink| listed_files(&sink.work))
-            .collect();
+        let mut needed = BTreeSet::new();
+        for manifest in &manifests {
+            let Some(state) = manifest.sinks.get(&sink) else {
+                continue;
+            };
+            let listed = listed_files(&state.work).with_context(|| {
+                format!(
+                    "checkpoint {} says of '{sink}' what this build cannot read, so which files it \
+                     needs is not known and nothing is removed",
+                    manifest.epoch
+                )
+            });
+            needed.extend(listed?);
+        }
         let abandoned = named_before(&pipeline.name, named, newest);
         let wanted = move |name: &str| abandoned(name) && !needed.contains(name);
         let store = place
