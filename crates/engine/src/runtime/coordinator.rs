@@ -308,6 +308,9 @@ impl Coordinator {
             .map(|worker| lock(&worker.view).clone())
             .collect();
         self.note_first_records(&views, now);
+        for source in &self.sources {
+            lock(&source.started.health).tell_silence(&source.started.name, now);
+        }
         if self.phase == Phase::Running {
             self.require_sources()?;
             self.read_new_partitions(now);

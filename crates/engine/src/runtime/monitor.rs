@@ -44,6 +44,8 @@ pub(super) struct Health {
     pub(super) missing_since: Option<Duration>,
     /// Set when that has been so for [`GONE_AFTER`]: the run cannot go on.
     pub(super) gone: Option<SourceError>,
+    /// The log has been told that the server is silent.
+    pub(super) silence_told: bool,
 }
 
 impl Health {
@@ -58,6 +60,21 @@ impl Health {
     pub(super) fn is_reachable(&self, now: Duration) -> bool {
         self.answered_at
             .is_some_and(|at| now.saturating_sub(at) < STALE_AFTER)
+    }
+
+    /// Tells the log when the server falls silent and when it speaks again. Not for the thread that
+    /// asks: it may wait for an answer meanwhile, and for long.
+    pub(super) fn tell_silence(&mut self, source: &str, now: Duration) {
+        let silent = !self.is_reachable(now);
+        if std::mem::replace(&mut self.silence_told, silent) == silent {
+            return;
+        }
+        if silent {
+            let reason = self.trouble.as_deref().unwrap_or("no answer yet");
+            tracing::warn!(source, reason, "source does not answer");
+        } else {
+            tracing::info!(source, "source answers again");
+        }
     }
 }
 
@@ -83,7 +100,7 @@ pub(super) fn watch(
             }
             Err(error) => {
                 if health.trouble.is_none() {
-                    tracing::warn!(%error, "source does not answer");
+                    tracing::warn!(%error, "asking a source failed");
                 }
                 health.trouble = Some(error.to_string());
                 match error {
