@@ -132,9 +132,23 @@ impl Topics {
             let brokers = &self.cluster.brokers;
             format!("wait for topic '{topic}' on {brokers}, which was made")
         };
+        let not_led = |missing: String| {
+            KafkaTrouble::Misconfigured {
+            attempted: attempted(),
+            reason: missing,
+            hint: "Check that all brokers of the cluster are up; `floodmark topics list FILE` shows which topics are there".to_owned(),
+        }
+        };
+        let mut seen = None;
         loop {
-            let metadata = fetch_metadata(&self.client, topic, deadline)
-                .map_err(|error| self.explain(attempted(), &error))?;
+            let metadata = match fetch_metadata(&self.client, topic, deadline) {
+                Ok(metadata) => metadata,
+                Err(error) => {
+                    // What was seen before the time was over says more than that it is.
+                    let seen = seen.filter(|_| is_transient(&error));
+                    return Err(seen.map_or_else(|| self.explain(attempted(), &error), not_led));
+                }
+            };
             let missing = match topic_partitions(&metadata, topic) {
                 Ok(None) => "the cluster does not show it".to_owned(),
                 Ok(Some(partitions)) => match without_leader(&metadata, topic) {
@@ -145,12 +159,9 @@ impl Topics {
                 Err(error) => return Err(self.explain(attempted(), &error)),
             };
             if Instant::now() >= deadline {
-                return Err(KafkaTrouble::Misconfigured {
-                    attempted: attempted(),
-                    reason: missing,
-                    hint: "Check that all brokers of the cluster are up; `floodmark topics list FILE` shows which topics are there".to_owned(),
-                });
+                return Err(not_led(missing));
             }
+            seen = Some(missing);
             std::thread::sleep(LOOK_AGAIN.min(remaining(deadline)));
         }
     }
