@@ -106,7 +106,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let stop_flag = StopFlag::install();
     let (directory, position) = Directory::open(&args.data)?;
     let seen = Seen {
-        listener: args.http.listen()?,
+        listener: args.http.listen(&[])?,
         telemetry,
     };
     let broker = start_broker(args, &directory)?;

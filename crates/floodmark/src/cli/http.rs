@@ -1,6 +1,6 @@
 //! `--http`: whether the run is served over HTTP, and where.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 
 use floodmark_engine::telemetry::Telemetry;
 
@@ -32,12 +32,23 @@ pub(super) fn flag(text: &str) -> Result<Http, String> {
     Ok(Http::At(text.to_owned()))
 }
 
+/// How a name of `--http-host` is written.
+pub(super) fn host(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let address = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
+    let is_name = !text.is_empty() && text.chars().all(plain);
+    if is_name || address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()) {
+        return Ok(text.to_owned());
+    }
+    Err("give a host without scheme and port, such as floodmark, 10.0.0.7 or [fd00::7]".to_owned())
+}
+
 impl Http {
-    /// Takes the port.
-    pub(super) fn listen(&self) -> anyhow::Result<Option<Listener>> {
+    /// Takes the port; `names` are hosts that requests may be for, beside this machine's own names.
+    pub(super) fn listen(&self, names: &[String]) -> anyhow::Result<Option<Listener>> {
         match self {
             Self::Off => Ok(None),
-            Self::At(address) => Listener::bind(address).map(Some),
+            Self::At(address) => Listener::bind(address, names).map(Some),
         }
     }
 
@@ -76,6 +87,16 @@ mod tests {
             "127.0.0.1:99999",
         ] {
             assert!(flag(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_host_has_neither_scheme_nor_port() {
+        for right in ["floodmark", "a.example", "10.0.0.7", "[fd00::7]"] {
+            assert_eq!(host(right).as_deref(), Ok(right));
+        }
+        for wrong in ["", "http://a", "a:8787", "fd00::7", "[a]", "a b"] {
+            assert!(host(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -49,6 +49,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOST:PORT|off", default_value = "off", value_parser = http::flag)]
     http: Http,
 
+    /// A further name by which browsers and scrapers may call that address (any number of times). By
+    /// default it is this machine's own names on 127.0.0.1, and any name on an address beyond it
+    #[arg(long, value_name = "NAME", value_parser = http::host)]
+    http_host: Vec<String>,
+
     /// Write a report (JSON) at the end
     #[arg(long, value_name = "OUT.json")]
     report: Option<PathBuf>,
@@ -69,7 +74,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         until_caught_up: args.until_caught_up,
         close_windows: args.close_windows,
     };
-    let listener = args.http.listen()?;
+    let listener = args.http.listen(&args.http_host)?;
     let mut live = screen.start(&name);
     if let Some(listener) = &listener {
         live.print(&http::says_where(listener.address()));

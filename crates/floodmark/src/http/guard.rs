@@ -2,7 +2,9 @@
 //!
 //! A page of somebody else's can make a browser send requests to a server on this machine, and by
 //! changing its own name's address (DNS rebinding) even read the answers. The browser then still names
-//! the page's host, so on a loopback address only the machine's own names are answered.
+//! the page's host, so a server answers only to [`Names`] that are its own.
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
@@ -20,15 +22,59 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 /// Names that this machine has for itself.
 const OURSELVES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
+/// Hosts that requests may be for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Names {
+    /// Whatever the client calls it.
+    Any,
+    /// This machine's own names, and these.
+    OursAnd(Vec<String>),
+}
+
+impl Names {
+    /// Names of a server on a loopback address or beyond it, whose user has told it some. Beyond it a
+    /// server that was told none cannot know what it is called.
+    pub(super) fn new(told: Vec<String>, loopback: bool) -> Self {
+        if told.is_empty() && !loopback {
+            Self::Any
+        } else {
+            Self::OursAnd(told)
+        }
+    }
+
+    /// Whether a `Host` is one of them, with any port or none.
+    fn include(&self, host: &str) -> bool {
+        let Self::OursAnd(told) = self else {
+            return true;
+        };
+        let told = told.iter().map(String::as_str);
+        OURSELVES.into_iter().chain(told).any(|name| is(host, name))
+    }
+
+    fn refusal(&self) -> String {
+        let told = match self {
+            Self::Any => &[][..],
+            Self::OursAnd(told) => told,
+        };
+        let names = OURSELVES.into_iter().chain(told.iter().map(String::as_str));
+        let names: Vec<&str> = names.collect();
+        format!(
+            "this server answers to {} only; tell it other names with --http-host NAME\n",
+            names.join(", ")
+        )
+    }
+}
+
 /// Wraps a router so that every request passes here.
-pub(super) fn protect(router: Router, loopback: bool) -> Router {
+pub(super) fn protect(router: Router, names: Names) -> Router {
+    let names = Arc::new(names);
     router.layer(from_fn(move |request, next| {
-        answer(request, next, loopback)
+        answer(request, next, Arc::clone(&names))
     }))
 }
 
-async fn answer(request: Request<Body>, next: Next, loopback: bool) -> Response {
-    let mut response = match refusal(&request, loopback) {
+async fn answer(request: Request<Body>, next: Next, names: Arc<Names>) -> Response {
+    let mut response = match refusal(&request, &names) {
         Some(refusal) => refusal,
         None => next.run(request).await,
     };
@@ -39,13 +85,11 @@ async fn answer(request: Request<Body>, next: Next, loopback: bool) -> Response 
     response
 }
 
-fn refusal(request: &Request<Body>, loopback: bool) -> Option<Response> {
+fn refusal(request: &Request<Body>, names: &Names) -> Option<Response> {
     let host = request.headers().get(HOST);
     let host = host.map_or(Some(""), |host| host.to_str().ok());
-    if loopback && !host.is_some_and(is_ourselves) {
-        let text = "this server answers to localhost, 127.0.0.1 and [::1] only; to be reached under \
-                    other names, give it an address beyond this machine with --http\n";
-        return Some((StatusCode::MISDIRECTED_REQUEST, text).into_response());
+    if !host.is_some_and(|host| names.include(host)) {
+        return Some((StatusCode::MISDIRECTED_REQUEST, names.refusal()).into_response());
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let allow = [(ALLOW, HeaderValue::from_static("GET, HEAD"))];
@@ -55,28 +99,27 @@ fn refusal(request: &Request<Body>, loopback: bool) -> Option<Response> {
     None
 }
 
-/// Whether a `Host` names this machine, with any port or none.
-fn is_ourselves(host: &str) -> bool {
-    OURSELVES.iter().any(|name| {
-        let rest = host
-            .get(..name.len())
-            .filter(|start| start.eq_ignore_ascii_case(name))
-            .map(|_| &host[name.len()..]);
-        rest.is_some_and(|rest| {
-            rest.is_empty()
-                || rest
-                    .strip_prefix(':')
-                    .is_some_and(|port| port.parse::<u16>().is_ok())
-        })
+/// Whether a `Host` is this name, with any port or none.
+fn is(host: &str, name: &str) -> bool {
+    let rest = host
+        .get(..name.len())
+        .filter(|start| start.eq_ignore_ascii_case(name))
+        .map(|_| &host[name.len()..]);
+    rest.is_some_and(|rest| {
+        rest.is_empty()
+            || rest
+                .strip_prefix(':')
+                .is_some_and(|port| port.parse::<u16>().is_ok())
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::is_ourselves;
+    use super::Names;
 
     #[test]
     fn only_names_of_this_machine_are_its_own() {
+        let names = Names::new(Vec::new(), true);
         for host in [
             "localhost",
             "LOCALHOST:8787",
@@ -84,7 +127,7 @@ mod tests {
             "[::1]:8787",
             "[::1]",
         ] {
-            assert!(is_ourselves(host), "{host}");
+            assert!(names.include(host), "{host}");
         }
         for host in [
             "",
@@ -97,7 +140,23 @@ mod tests {
             "127.0.0.2",
             "lo\u{212a}alhost",
         ] {
-            assert!(!is_ourselves(host), "{host}");
+            assert!(!names.include(host), "{host}");
         }
+    }
+
+    #[test]
+    fn a_server_that_was_told_names_answers_to_them_and_its_own() {
+        let told = || vec!["floodmark".to_owned()];
+        for names in [Names::new(told(), true), Names::new(told(), false)] {
+            for host in ["floodmark", "FLOODMARK:8787", "localhost:8787"] {
+                assert!(names.include(host), "{host}");
+            }
+            for host in ["", "floodmark.evil.example", "10.0.0.7:8787"] {
+                assert!(!names.include(host), "{host}");
+            }
+            assert!(names.refusal().contains("[::1], floodmark only"));
+        }
+        let anyone = Names::new(Vec::new(), false);
+        assert!(anyone.include("10.0.0.7:8787") && anyone.include(""));
     }
 }

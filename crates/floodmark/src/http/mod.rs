@@ -12,9 +12,9 @@
 //!   does not read slows nobody but itself.
 //! - The listener is bound before the engine starts, so that `/readyz` can say what a recovery waits
 //!   for, and so that a port that is taken is known before anything has happened.
-//! - What is served may be data: the address is a loopback one unless the user says otherwise, and on
-//!   a loopback address requests for other hosts are refused ([`guard`]). Nothing can be changed over
-//!   HTTP. Secrets of the pipeline file are cut out of every text ([`observer`]).
+//! - What is served may be data: the address is a loopback one unless the user says otherwise, and
+//!   requests for other hosts are refused there, or wherever the server was told its names ([`guard`]).
+//!   Nothing can be changed over HTTP. Secrets of the pipeline file are cut out of every text ([`observer`]).
 //!
 //! The runtime has one thread of its own, `http`, and bounds on connections, headers and waiting
 //! ([`serve`]).

@@ -20,8 +20,9 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, Sleep};
 
+use super::guard::{self, Names};
 use super::observer::{Observer, Subject};
-use super::{guard, routes};
+use super::routes;
 
 /// Connections at once; one more is closed as soon as it is made.
 const MAX_CONNECTIONS: usize = 256;
@@ -61,6 +62,7 @@ const END_TIMEOUT: Duration = Duration::from_millis(200);
 pub(crate) struct Listener {
     listener: TcpListener,
     address: SocketAddr,
+    names: Vec<String>,
 }
 
 /// A server; dropping it ends it.
@@ -71,8 +73,9 @@ pub(crate) struct Server {
 }
 
 impl Listener {
-    /// Takes `address`; port 0 is any free one.
-    pub(crate) fn bind(address: &str) -> anyhow::Result<Self> {
+    /// Takes `address`; port 0 is any free one. It answers to this machine's own names and to `names`;
+    /// beyond this machine, without any, to whatever name it is called by.
+    pub(crate) fn bind(address: &str, names: &[String]) -> anyhow::Result<Self> {
         let attempted = || {
             format!(
                 "listening on {address} for the dashboard and metrics; choose another address with \
@@ -82,7 +85,11 @@ impl Listener {
         let listener = TcpListener::bind(address).with_context(attempted)?;
         listener.set_nonblocking(true).with_context(attempted)?;
         let address = listener.local_addr().with_context(attempted)?;
-        Ok(Self { listener, address })
+        Ok(Self {
+            listener,
+            address,
+            names: names.to_vec(),
+        })
     }
 
     /// Where it listens.
@@ -101,8 +108,13 @@ impl Listener {
             .build()
             .context("starting the HTTP runtime")?;
         let (stop, stopped) = watch::channel(false);
-        let Self { listener, address } = self;
+        let Self {
+            listener,
+            address,
+            names,
+        } = self;
         let loopback = address.ip().is_loopback();
+        let names = Names::new(names, loopback);
         if !loopback {
             tracing::warn!(
                 %address,
@@ -116,7 +128,7 @@ impl Listener {
                     Ok(listener) => listener,
                     Err(error) => return tracing::error!(%error, "HTTP is not served"),
                 };
-                let router = guard::protect(routes::router(Arc::clone(&observer)), loopback);
+                let router = guard::protect(routes::router(Arc::clone(&observer)), names);
                 let looking = tokio::spawn(observer.keep_looking());
                 accept(&listener, &router, limits, stopped).await;
                 looking.abort();

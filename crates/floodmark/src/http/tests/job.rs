@@ -51,7 +51,7 @@ impl Served {
         let (board, telemetry) = (StatusBoard::new(), Telemetry::new(KEPT));
         let failure = Failure::default();
         let subject = Subject::new(&pipeline, &plan, REFERENCE, &board, &telemetry, &failure);
-        let listener = Listener::bind("127.0.0.1:0").expect("a free port");
+        let listener = Listener::bind("127.0.0.1:0", &[]).expect("a free port");
         Self {
             address: listener.address(),
             _server: listener.serve_within(subject, limits).expect("serves"),
@@ -132,7 +132,7 @@ impl Job {
         let (board, telemetry) = (StatusBoard::new(), Telemetry::new(KEPT));
         let (stop, failure) = (StopSignal::new(), Failure::default());
         let subject = Subject::new(&pipeline, &plan, file, &board, &telemetry, &failure);
-        let listener = Listener::bind("127.0.0.1:0").expect("a free port");
+        let listener = Listener::bind("127.0.0.1:0", &[]).expect("a free port");
         let address = listener.address();
         let server = listener.serve(subject).expect("serves");
         let io = tokio::runtime::Builder::new_multi_thread()
