@@ -36,24 +36,25 @@ def test_only_what_dead_instances_left_is_removed_from_a_bucket(make_job, store)
     by_a_living_one = leave_staged(job, "/".join([directory, "-".join([part, "99", str(newest), *rest])]))
     by_a_start = leave_staged(job, "_probe-0123456789abcdef")
     of_somebody_else = leave_staged(job, "notes.txt")
-    visible = job.store.names(job.base)
+    there = job.store.names(job.base)
 
     assert "would remove 0 objects" in job.command("checkpoint", "gc", job.file, "--dry-run").stdout, "all is young"
     # Ages are those of the server's clock, some of which count in seconds.
     time.sleep(2.5)
     gc = "checkpoint", "gc", job.file, "--older-than", "1s"
-    dry = job.command(*gc, "--dry-run").stdout
-    assert "would remove 2 objects" in dry, dry
-    assert job.store.names(job.base) == visible, "a dry run has removed something"
+    announced = job.command(*gc, "--dry-run").stdout
+    assert job.store.names(job.base) == there, "a dry run has removed something"
 
     said = job.command(*gc).stdout
 
-    assert "removed 2 objects" in said, said
+    assert said == announced.replace("would remove", "removed")
     assert "AbortIncompleteMultipartUpload" in said, "what cannot be listed is not mentioned"
-    assert staged_names(job) == sorted([by_a_living_one, of_somebody_else]), said
-    gone = {by_a_dead_one, by_a_start}
-    assert job.store.names(job.base) == [name for name in visible if name not in gone]
-    job.command(*gc)
-    for left in (by_a_living_one, of_somebody_else):
+    gone = set(there) - set(job.store.names(job.base))
+    # Beside checkpoints that newer ones have replaced.
+    assert {name for name in gone if "/_chk/manifest/" not in name} == {by_a_dead_one, by_a_start}, said
+    assert staged_names(job) == sorted([by_a_living_one, of_somebody_else])
+    for left in staged_names(job):
         job.store.files.delete_file(left)
     job.verify(report)
+    job.generate("--rate", "max", "--count", EVENTS, *MIX)
+    job.run_until_caught_up()

@@ -60,7 +60,7 @@ const END_TIMEOUT: Duration = Duration::from_millis(200);
 /// A port that is ours, not served yet.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    listener: TcpListener,
+    socket: TcpListener,
     address: SocketAddr,
     names: Vec<String>,
 }
@@ -82,11 +82,11 @@ impl Listener {
                  --http HOST:PORT, or --http off"
             )
         };
-        let listener = TcpListener::bind(address).with_context(attempted)?;
-        listener.set_nonblocking(true).with_context(attempted)?;
-        let address = listener.local_addr().with_context(attempted)?;
+        let socket = TcpListener::bind(address).with_context(attempted)?;
+        socket.set_nonblocking(true).with_context(attempted)?;
+        let address = socket.local_addr().with_context(attempted)?;
         Ok(Self {
-            listener,
+            socket,
             address,
             names: names.to_vec(),
         })
@@ -109,7 +109,7 @@ impl Listener {
             .context("starting the HTTP runtime")?;
         let (stop, stopped) = watch::channel(false);
         let Self {
-            listener,
+            socket,
             address,
             names,
         } = self;
@@ -124,7 +124,7 @@ impl Listener {
         let observer = Arc::new(Observer::new(subject));
         let body = move || {
             runtime.block_on(async move {
-                let listener = match tokio::net::TcpListener::from_std(listener) {
+                let listener = match tokio::net::TcpListener::from_std(socket) {
                     Ok(listener) => listener,
                     Err(error) => return tracing::error!(%error, "HTTP is not served"),
                 };
