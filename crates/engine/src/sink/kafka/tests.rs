@@ -9,6 +9,7 @@ use arrow::array::{Array, Int64Array, RecordBatch};
 use floodmark_pipeline::KafkaCluster;
 use rdkafka::mocking::{MockCluster, MockCoordinator};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka_sys::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::producer::TransactionalProducer;
 use super::records::Records;
@@ -139,19 +140,9 @@ fn an_older_instance_is_fenced_when_it_commits() {
     assert!(committed_values(&target).is_empty());
 }
 
-/// A cluster of librdkafka's own, for what a real one is hard to bring to: here, one coordinator that
-/// answers and one that cannot be reached.
-#[test]
-fn a_coordinator_that_cannot_be_reached_ends_the_run_and_does_not_hang_it() {
-    const TRANSACTIONS: i32 = 1;
-    const MARKS: i32 = 2;
-    let brokers = MockCluster::new(2).expect("a cluster");
-    brokers
-        .create_topic("alerts", 1, 1)
-        .expect("the output's topic");
-    let leader = brokers.partition_leader("alerts", 0, Some(TRANSACTIONS));
-    leader.expect("a leader that stays");
-    let target = SinkTarget {
+/// An output on a cluster of librdkafka's own, for what a real one is hard to bring to.
+fn mocked_target(brokers: &MockCluster<'_, impl rdkafka::client::ClientContext>) -> SinkTarget {
+    SinkTarget {
         pipeline: "p".to_owned(),
         output: "alerts".to_owned(),
         lineage: "first".to_owned(),
@@ -162,7 +153,21 @@ fn a_coordinator_that_cannot_be_reached_ends_the_run_and_does_not_hang_it() {
         topic: "alerts".to_owned(),
         commit_interval: Duration::from_millis(50),
         retries: Retries::default(),
-    };
+    }
+}
+
+/// Here, one coordinator that answers and one that cannot be reached.
+#[test]
+fn a_coordinator_that_cannot_be_reached_ends_the_run_and_does_not_hang_it() {
+    const TRANSACTIONS: i32 = 1;
+    const MARKS: i32 = 2;
+    let brokers = MockCluster::new(2).expect("a cluster");
+    brokers
+        .create_topic("alerts", 1, 1)
+        .expect("the output's topic");
+    let leader = brokers.partition_leader("alerts", 0, Some(TRANSACTIONS));
+    leader.expect("a leader that stays");
+    let target = mocked_target(&brokers);
     let id = MockCoordinator::Transaction(target.transactional_id());
     brokers.coordinator(id, TRANSACTIONS).expect("set");
     let group = MockCoordinator::Group(target.group());
@@ -193,4 +198,45 @@ fn a_coordinator_that_cannot_be_reached_ends_the_run_and_does_not_hang_it() {
     }
     drop(producer);
     assert!(began.elapsed() < Duration::from_secs(60), "it hung");
+}
+
+/// The broker refuses the transaction's first partition: for it there is no transaction to abort.
+#[test]
+fn a_right_that_was_taken_away_is_named_with_what_to_allow() {
+    let brokers = MockCluster::new(1).expect("a cluster");
+    brokers
+        .create_topic("alerts", 1, 1)
+        .expect("the output's topic");
+    let target = mocked_target(&brokers);
+    let (mut producer, _) =
+        TransactionalProducer::connect(&target, &|_| Ok(TopicPartitionList::new()))
+            .expect("opened");
+    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    brokers.request_errors(RDKafkaApiKey::AddPartitionsToTxn, &[refused]);
+    let none = RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_TXN_STATE;
+    brokers.request_errors(RDKafkaApiKey::EndTxn, &[none]);
+    let mut mark = TopicPartitionList::new();
+    mark.add_partition_offset("alerts", 0, Offset::Offset(7))
+        .expect("a mark");
+    let mut records = Records::default();
+    let shape = RecordShape::Json {
+        key: None,
+        headers: Vec::new(),
+    };
+    records
+        .add(&rows(&[1]).batch, &shape, 1_000)
+        .expect("it fits");
+
+    let began = Instant::now();
+    let error = producer
+        .commit_within(Duration::from_secs(30), &records, &mark)
+        .expect_err("not allowed");
+
+    let text = error.to_string();
+    assert!(matches!(error, SinkError::Misconfigured { .. }), "{text}");
+    assert!(text.contains("Allow this user to"), "{text}");
+    assert!(
+        began.elapsed() < Duration::from_secs(20),
+        "it waited in vain"
+    );
 }
