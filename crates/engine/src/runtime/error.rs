@@ -124,6 +124,18 @@ impl EngineError {
         )
     }
 
+    /// What it says, without what a record may hold.
+    pub(crate) fn without_values(&self) -> String {
+        match self {
+            Self::BadRecord { source_name, .. } => {
+                format!("source '{source_name}': a record could not be decoded")
+            }
+            Self::Query { output, .. } => format!("output '{output}': a query failed on a row"),
+            Self::Window { output, .. } => format!("output '{output}': aggregation failed"),
+            other => other.to_string(),
+        }
+    }
+
     /// Fenced by the instance that wrote `newest`.
     pub(super) fn fenced_by(newest: &Manifest) -> Self {
         Self::Fenced {
