@@ -127,6 +127,9 @@ impl EngineError {
     /// What it says, without what a record may hold.
     pub(crate) fn without_values(&self) -> String {
         match self {
+            Self::Sink { sink, source } => {
+                format!("output '{sink}': {}", source.without_values())
+            }
             Self::BadRecord { source_name, .. } => {
                 format!("source '{source_name}': a record could not be decoded")
             }

@@ -19,7 +19,7 @@
 //! branch that is not taken.
 //!
 //! Names of sources and outputs, numbers and times are attributes; nothing that comes out of a record
-//! is, and of an error only what it says itself, without its causes.
+//! is, and of an error only what cannot hold any of it (`without_values`).
 
 use std::fmt::Display;
 
@@ -28,6 +28,7 @@ use tracing::{Span, info, info_span};
 
 use super::{FiredWindow, rfc3339};
 use crate::runtime::EngineError;
+use crate::sink::SinkError;
 use crate::units::{Epoch, EventMicros, Generation};
 use crate::watermark::Watermark;
 
@@ -249,12 +250,13 @@ pub(crate) fn sink(stage: &Span, output: &str) -> Span {
 }
 
 /// Has a sink do what `span` is about, now that it has done all that was queued before.
-pub(crate) fn within<T, E: Display>(
+pub(crate) fn within<T>(
     span: &Span,
-    work: impl FnOnce() -> Result<T, E>,
-) -> Result<T, E> {
+    work: impl FnOnce() -> Result<T, SinkError>,
+) -> Result<T, SinkError> {
     info!(target: TARGET, parent: span, "begins");
-    span.in_scope(work).inspect_err(|error| failed(span, error))
+    let done = span.in_scope(work);
+    done.inspect_err(|error| failed(span, error.without_values()))
 }
 
 /// Rows that a sink has made visible.

@@ -148,6 +148,16 @@ pub(crate) fn init(
     samples: Option<&Samples>,
     traces: Option<&Traces>,
 ) {
+    // A second call in one process (tests) keeps the first set-up.
+    let _ = subscriber(args, writer, samples, traces).try_init();
+}
+
+fn subscriber(
+    args: &LogArgs,
+    writer: LogWriter,
+    samples: Option<&Samples>,
+    traces: Option<&Traces>,
+) -> impl Subscriber + Send + Sync {
     let sampler = samples.map(|samples| Sampler(samples.clone()));
     let level = match args.verbose {
         0 => "info",
@@ -169,6 +179,32 @@ pub(crate) fn init(
     };
     let mut layers = vec![lines.and_then(sampler).with_filter(filter).boxed()];
     layers.extend(traces.map(Traces::layer));
-    // A second call in one process (tests) keeps the first set-up.
-    let _ = tracing_subscriber::registry().with(layers).try_init();
+    tracing_subscriber::registry().with(layers)
+}
+
+#[cfg(test)]
+mod tests {
+    use floodmark_engine::telemetry::Telemetry;
+    use tracing::{info, info_span};
+
+    use super::*;
+
+    #[test]
+    fn spans_cost_a_branch_while_nobody_traces() {
+        let args = LogArgs {
+            log_format: LogFormat::Text,
+            verbose: 0,
+        };
+        let telemetry = Telemetry::new(1);
+        let samples = Some(telemetry.samples());
+        let subscriber = subscriber(&args, LogWriter::new(None), samples, None);
+        tracing::subscriber::with_default(subscriber, || {
+            let evaluated = std::cell::Cell::new(false);
+            let said = || evaluated.replace(true);
+            let span = info_span!(target: SPAN_TARGET, "checkpoint", said = said());
+            info!(target: SPAN_TARGET, said = said(), "window fired");
+            assert!(span.is_disabled() && !evaluated.get());
+            assert!(tracing::enabled!(Level::INFO), "logs are on");
+        });
+    }
 }

@@ -15,7 +15,8 @@ pub(crate) fn endpoint(_: &str) -> Result<Endpoint, String> {
     Err(hint.to_owned())
 }
 
-/// See the feature's own.
+/// Whose traces they would be.
+#[expect(dead_code, reason = "nothing is sent")]
 pub(crate) struct Identity<'a> {
     pub(crate) pipeline: &'a str,
     pub(crate) instance: &'a str,

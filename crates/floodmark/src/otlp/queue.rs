@@ -165,3 +165,99 @@ pub(super) fn cut_out(secrets: &Secrets, span: &mut SpanData) {
         *description = Cow::Owned(secrets.cut_out(description));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+    use opentelemetry::trace::{Span as _, Tracer, TracerProvider};
+    use opentelemetry_sdk::trace::SdkTracerProvider;
+
+    use super::*;
+
+    fn provider(queue: &Arc<Queue>) -> SdkTracerProvider {
+        SdkTracerProvider::builder()
+            .with_span_processor(Intake(Arc::clone(queue)))
+            .build()
+    }
+
+    /// Ends so many spans into the queue.
+    fn fill(queue: &Arc<Queue>, spans: usize) {
+        let provider = provider(queue);
+        let tracer = provider.tracer("test");
+        for _ in 0..spans {
+            tracer.start("span").end();
+        }
+        // Dropped, it would end the queue.
+        std::mem::forget(provider);
+    }
+
+    fn ending() -> Arc<Queue> {
+        Arc::new(Queue {
+            state: Mutex::new(State {
+                ending: true,
+                ..State::default()
+            }),
+            ..Queue::default()
+        })
+    }
+
+    #[test]
+    fn secrets_are_cut_out_of_attributes_events_and_status() {
+        let text = include_str!("../../../../pipelines/sensors.toml");
+        let (pipeline, _) = floodmark_pipeline::parse(text, &|_| None).expect("a valid file");
+        let secrets = Secrets::of(&pipeline, |name| {
+            (name == "AWS_SECRET_ACCESS_KEY").then(|| "hunter2".to_owned())
+        });
+        let queue = Arc::new(Queue::default());
+        let provider = provider(&queue);
+        let mut span = provider.tracer("test").start("span");
+        let quotes = KeyValue::new("error", "hunter2 was refused");
+        span.set_attribute(quotes.clone());
+        span.add_event("warning", vec![quotes]);
+        span.set_status(Status::error("hunter2 was refused"));
+        span.end();
+        let mut sent = queue.lock().waiting.remove(0);
+        cut_out(&secrets, &mut sent);
+        let shown = format!("{sent:?}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert_eq!(shown.matches("[secret] was refused").count(), 3, "{shown}");
+    }
+
+    #[test]
+    fn a_full_queue_takes_no_more_and_counts() {
+        let queue = Arc::new(Queue::default());
+        fill(&queue, CAPACITY + 5);
+        let state = queue.lock();
+        assert_eq!((state.waiting.len(), state.lost), (CAPACITY, 5));
+    }
+
+    #[test]
+    fn everything_that_waits_leaves_at_the_end_in_batches() {
+        let queue = Arc::new(Queue::default());
+        fill(&queue, BATCH + 1);
+        queue.end(Duration::ZERO);
+        let mut sent = Vec::new();
+        queue.deliver(|spans| {
+            sent.push(spans.len());
+            Ok(())
+        });
+        assert_eq!(sent, [BATCH, 1]);
+        assert!(queue.lock().ended);
+    }
+
+    #[test]
+    fn what_comes_after_the_end_is_lost_and_counted() {
+        let queue = ending();
+        fill(&queue, 2);
+        assert_eq!(queue.lock().lost, 2);
+    }
+
+    #[test]
+    fn losses_after_the_first_are_kept_for_the_next_report() {
+        let queue = Arc::new(Queue::default());
+        fill(&queue, 2 * BATCH);
+        queue.lock().ending = true;
+        queue.deliver(|_| Err(anyhow!("refused")));
+        assert_eq!(queue.lock().lost, BATCH, "the first batch was reported");
+    }
+}

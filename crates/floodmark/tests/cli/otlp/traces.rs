@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 
 use super::super::floodmark;
-use super::collector::{Collector, attributes, spans};
+use super::collector::{Collector, Request, attributes, spans};
 
 const PIPELINE: &str = r#"
 name = "site"
@@ -128,6 +128,24 @@ impl Traces {
     fn ways(&self) -> BTreeSet<String> {
         self.0.values().map(|span| self.way_to(span)).collect()
     }
+
+    /// Ways to spans whose status is an error.
+    fn failed(&self) -> Vec<String> {
+        let failed = self.0.values().filter(|span| {
+            let status = span.status.as_ref();
+            status.is_some_and(|status| status.code == StatusCode::Error as i32)
+        });
+        let mut ways: Vec<String> = failed.map(|span| self.way_to(span)).collect();
+        ways.sort();
+        ways
+    }
+}
+
+fn tells_no_row(requests: &[Request]) {
+    for request in requests {
+        let text = String::from_utf8_lossy(&request.body);
+        assert!(!text.contains(DEVICE), "a row's value was sent");
+    }
 }
 
 #[test]
@@ -164,14 +182,8 @@ fn a_run_is_seen_as_a_start_checkpoints_and_windows() {
         checkpoint > settle";
     let expected: BTreeSet<String> = expected.lines().map(str::to_owned).collect();
     assert_eq!(traces.ways(), expected);
-    for span in traces.0.values() {
-        let code = span.status.as_ref().map_or(0, |status| status.code);
-        assert_eq!(code, StatusCode::Unset as i32, "{span:?}");
-    }
-    for request in &requests {
-        let text = String::from_utf8_lossy(&request.body);
-        assert!(!text.contains(DEVICE), "a row's value was sent");
-    }
+    assert!(traces.failed().is_empty());
+    tells_no_row(&requests);
 }
 
 #[test]
@@ -250,15 +262,35 @@ fn a_start_that_fails_is_marked_with_its_step_and_delivered() {
     let shown = site.run(&["--otlp", &collector.url], &[]);
     assert!(shown.starts_with("exit code: 1"), "{shown}");
     let traces = Traces::new(spans(&collector.requests()));
-    let failed = traces.0.values().filter_map(|span| {
-        let status = span.status.as_ref()?;
-        let failed = status.code == StatusCode::Error as i32;
-        failed.then(|| (span.name.as_str(), status.message.as_str()))
-    });
-    let failed: BTreeMap<&str, &str> = failed.collect();
-    let names: Vec<&str> = failed.keys().copied().collect();
-    assert_eq!(names, ["open sink high", "start"]);
-    assert!(failed["start"].contains("output 'high'"), "{failed:?}");
+    let failed = traces.failed();
+    assert_eq!(failed, ["start", "start > open sink high"]);
+    let status = traces.named("start")[0].status.clone().unwrap();
+    assert!(status.message.contains("output 'high'"), "{status:?}");
+}
+
+#[test]
+fn a_checkpoint_that_fails_is_marked_where_it_failed_and_tells_no_row() {
+    let (site, collector) = (Site::new(), Collector::answering("200 OK"));
+    let file = fs::read_to_string(site.path("site.toml")).unwrap();
+    let last = format!("path = \"{}\"", site.path("high").to_str().unwrap());
+    let partitioned = format!("{last}\npartition_by = {{ device = \"device_id\" }}");
+    fs::write(site.path("site.toml"), file.replace(&last, &partitioned)).unwrap();
+    fs::create_dir(site.path("high")).unwrap();
+    let in_the_way = format!("high/device={DEVICE}");
+    fs::write(site.path(&in_the_way), "no directory").unwrap();
+
+    let shown = site.run(&["--otlp", &collector.url], &[]);
+    assert!(shown.starts_with("exit code: 1"), "{shown}");
+    assert!(shown.contains(DEVICE), "the log says what is in the way");
+    let requests = collector.requests();
+    let failed = Traces::new(spans(&requests)).failed();
+    let expected = [
+        "checkpoint",
+        "checkpoint > pre-commit",
+        "checkpoint > pre-commit > sink high",
+    ];
+    assert_eq!(failed, expected);
+    tells_no_row(&requests);
 }
 
 #[test]
@@ -289,10 +321,7 @@ fn is_unaffected_by(url: &str) -> String {
 
 #[test]
 fn without_a_collector_a_run_does_what_it_does_and_says_what_is_lost() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
-    let shown = is_unaffected_by(&url);
+    let shown = is_unaffected_by("http://127.0.0.1:1");
     assert!(shown.contains("traces lost"), "{shown}");
 }
 
