@@ -158,7 +158,7 @@ fn subscriber(
     samples: Option<&Samples>,
     traces: Option<&Traces>,
 ) -> impl Subscriber + Send + Sync {
-    let sampler = samples.map(|samples| Sampler(samples.clone()));
+    let taken = samples.map(|samples| Sampler(samples.clone()));
     let level = match args.verbose {
         0 => "info",
         1 => "debug",
@@ -177,7 +177,7 @@ fn subscriber(
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().with_ansi(false).boxed(),
     };
-    let mut layers = vec![lines.and_then(sampler).with_filter(filter).boxed()];
+    let mut layers = vec![lines.and_then(taken).with_filter(filter).boxed()];
     layers.extend(traces.map(Traces::layer));
     tracing_subscriber::registry().with(layers)
 }

@@ -52,9 +52,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOST:PORT|off", default_value = "off", value_parser = http::flag)]
     http: Http,
 
-    /// Send traces of the start, checkpoints and windows to the OpenTelemetry collector at this
-    /// address (OTLP/HTTP), such as http://127.0.0.1:4318. Needs a build with the feature otlp
-    #[arg(long, value_name = "URL", value_parser = otlp::endpoint)]
+    /// Send traces of the start, checkpoints and windows to an OpenTelemetry collector, which takes
+    /// OTLP over HTTP at port 4318 as a rule. Needs a build with the feature otlp
+    #[arg(long, value_name = "http://HOST:PORT", value_parser = otlp::endpoint)]
     otlp: Option<Endpoint>,
 
     /// Write a report (JSON) at the end

@@ -85,14 +85,14 @@ impl Queue {
         let mut reported: Option<Instant> = None;
         while let Some(spans) = self.next() {
             let count = spans.len();
-            let sent = if spans.is_empty() {
+            let outcome = if spans.is_empty() {
                 Ok(())
             } else {
                 send(spans)
             };
             let mut state = self.lock();
             state.leaving = 0;
-            if sent.is_err() {
+            if outcome.is_err() {
                 state.lost += count;
             }
             let due = reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY);
@@ -100,7 +100,7 @@ impl Queue {
                 let lost = std::mem::take(&mut state.lost);
                 drop(state);
                 reported = Some(Instant::now());
-                match sent {
+                match outcome {
                     Ok(()) => tracing::warn!(spans = lost, "traces lost: they came too fast"),
                     Err(error) => {
                         tracing::warn!(spans = lost, error = format!("{error:#}"), "traces lost");
