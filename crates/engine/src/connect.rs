@@ -25,6 +25,7 @@ use crate::source::generator::GeneratorConnector;
 use crate::source::kafka::KafkaConnector;
 use crate::source::{Connector, SourceError};
 use crate::storage::Store;
+use crate::telemetry::spans::Step;
 use crate::telemetry::{Retries, Telemetry};
 use crate::units::SourceId;
 use floodmark_sql::{OutputKind, OutputPlan, Plan};
@@ -35,19 +36,39 @@ const DEAD_LETTER: &str = ":dead-letter";
 /// The same for late rows.
 const LATE: &str = ":late";
 
-/// Connects sources and the checkpoint store; sinks are opened later, by the run. `ends` says that
-/// the run ends when it has caught up.
+/// A name for an instance that no other one has.
+pub fn new_instance() -> String {
+    format!("{:016x}", rand::random::<u64>())
+}
+
+/// Connects sources and the checkpoint store for an instance of this name; sinks are opened later, by
+/// the run. `ends` says that the run ends when it has caught up.
 pub fn connect(
     pipeline: Arc<Pipeline>,
     plan: Arc<Plan>,
+    instance: String,
+    ends: bool,
+    tokio: Handle,
+    telemetry: Telemetry,
+) -> Result<Parts, EngineError> {
+    let start = telemetry.clone();
+    start.starting(|| open(pipeline, plan, instance, ends, tokio, telemetry))
+}
+
+fn open(
+    pipeline: Arc<Pipeline>,
+    plan: Arc<Plan>,
+    instance: String,
     ends: bool,
     tokio: Handle,
     telemetry: Telemetry,
 ) -> Result<Parts, EngineError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let instance = format!("{:016x}", rand::random::<u64>());
     let location = &pipeline.checkpoint.location;
-    telemetry.wait_for(format!("opening the checkpoint store {location}"));
+    telemetry.wait_for(
+        Step::OpenStore,
+        format!("opening the checkpoint store {location}"),
+    );
     let retries = telemetry.retries();
     let store = tokio
         .block_on(Store::open_counting(location, &pipeline.storage, retries))
@@ -59,7 +80,7 @@ pub fn connect(
         .sources
         .iter()
         .map(|source| {
-            telemetry.wait_for(waits_for(source));
+            telemetry.wait_for(Step::OpenSource(&source.name), waits_for(source));
             connector(source, ends, &clock)
         })
         .collect::<Result<Vec<_>, _>>()?;

@@ -3,6 +3,11 @@
 mod cli;
 mod http;
 mod os;
+#[cfg(feature = "otlp")]
+mod otlp;
+#[cfg(not(feature = "otlp"))]
+#[path = "otlp/absent.rs"]
+mod otlp;
 
 use std::process::ExitCode;
 

@@ -10,6 +10,7 @@ use crate::checkpoint::{
     WindowState, encode_batches, state_name,
 };
 use crate::sink::{Committed, PreCommit};
+use crate::telemetry::spans;
 use crate::units::EventMicros;
 
 /// Everything of a checkpoint that was fixed at the barrier: the manifest so far, and the batches of
@@ -122,7 +123,10 @@ impl Frozen {
                 self.manifest.files.insert(chunk.file.clone(), file.clone());
             }
         }
+        let files = written.len();
+        let bytes = written.iter().map(|(_, bytes)| bytes.len()).sum();
         store.put_states(written).await?;
+        spans::states_stored(files, bytes);
         let outcome = store.put(&self.manifest).await?;
         Ok((self.manifest, outcome))
     }

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use floodmark_pipeline::Pipeline;
 use floodmark_sql::Plan;
+use tracing::Span;
 
 use super::error::EngineError;
 use super::fenced::blame;
@@ -27,6 +28,7 @@ use super::{RunOptions, StopSignal};
 use crate::checkpoint::{CheckpointStore, ChunkRef, Manifest, StateFile};
 use crate::clock::Clock;
 use crate::telemetry::Telemetry;
+use crate::telemetry::spans::Step;
 use crate::units::{Epoch, Generation, OutputId, Partition};
 use crate::watermark::{Watermark, WatermarkTracker};
 use crate::window::OpenWindows;
@@ -68,8 +70,11 @@ pub fn run(
     let (pipeline, plan) = (Arc::clone(&parts.pipeline), Arc::clone(&parts.plan));
     let (clock, tokio) = (Arc::clone(&parts.clock), parts.tokio.clone());
     let (instance, telemetry) = (parts.instance.clone(), parts.telemetry.clone());
-    let started = super::start::start(parts, options.until_caught_up)?;
-    let (threads, running) = super::threads::start(&pipeline, &plan, started, &clock, &telemetry)?;
+    let (threads, running) = telemetry.starting(|| {
+        let started = super::start::start(parts, options.until_caught_up)?;
+        telemetry.wait_for(Step::StartThreads, "starting to read");
+        super::threads::start(&pipeline, &plan, started, &clock, &telemetry)
+    })?;
     telemetry.waits_no_more();
     let now = clock.monotonic();
     let sources = running.sources.into_iter();
@@ -108,6 +113,9 @@ pub fn run(
         );
         coordinator.tokio.block_on(judged)
     });
+    if let (Err(error), Some(current)) = (&outcome, &coordinator.checkpoint.current) {
+        current.spans.failed(error);
+    }
     let status = coordinator.status();
     board.post(status.clone());
     drop(coordinator);
@@ -135,6 +143,7 @@ struct Closing {
     watermark: Watermark,
     missing: usize,
     panes: Panes,
+    span: Span,
 }
 
 /// Checkpoints as the coordinator sees them.

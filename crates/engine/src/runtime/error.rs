@@ -9,18 +9,20 @@ use crate::window::WindowError;
 use floodmark_sql::EvalError;
 
 /// Why a run failed. What was committed before stays; a restart goes on from the newest checkpoint.
+///
+/// Each says its cause itself, so none hands it on as `source`: who prints a chain would say it twice.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// A source cannot go on.
     #[error(transparent)]
     Source(#[from] SourceError),
     /// A sink cannot go on.
-    #[error("output '{sink}': {source}")]
+    #[error("output '{sink}': {cause}")]
     Sink {
         /// The sink's name.
         sink: String,
         /// Why.
-        source: SinkError,
+        cause: SinkError,
     },
     /// A checkpoint cannot be read or written.
     #[error(transparent)]
@@ -69,20 +71,20 @@ pub enum EngineError {
         reason: String,
     },
     /// A query failed on a row.
-    #[error("output '{output}': {source}")]
+    #[error("output '{output}': {cause}")]
     Query {
         /// Output.
         output: String,
         /// Why.
-        source: EvalError,
+        cause: EvalError,
     },
     /// Aggregation failed.
-    #[error("output '{output}': {source}")]
+    #[error("output '{output}': {cause}")]
     Window {
         /// Output.
         output: String,
         /// Why.
-        source: WindowError,
+        cause: WindowError,
     },
     /// The ledger does not balance.
     #[error(transparent)]
@@ -118,10 +120,25 @@ impl EngineError {
             self,
             Self::Fenced { .. }
                 | Self::Sink {
-                    source: SinkError::Fenced { .. },
+                    cause: SinkError::Fenced { .. },
                     ..
                 }
         )
+    }
+
+    /// What it says, without what a record may hold.
+    pub(crate) fn without_values(&self) -> String {
+        match self {
+            Self::Sink { sink, cause } => {
+                format!("output '{sink}': {}", cause.without_values())
+            }
+            Self::BadRecord { source_name, .. } => {
+                format!("source '{source_name}': a record could not be decoded")
+            }
+            Self::Query { output, .. } => format!("output '{output}': a query failed on a row"),
+            Self::Window { output, .. } => format!("output '{output}': aggregation failed"),
+            other => other.to_string(),
+        }
     }
 
     /// Fenced by the instance that wrote `newest`.

@@ -5,6 +5,8 @@ use std::sync::mpsc::{Receiver, SendError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use tracing::Span;
+
 use super::error::EngineError;
 use crate::checkpoint::{CheckpointStore, Manifest, Stored};
 use crate::ledger::OutputLedger;
@@ -84,8 +86,9 @@ pub(super) enum SinkCommand {
         ///
         /// [`Sink::describe_offsets`]: crate::sink::Sink::describe_offsets
         offsets: Arc<str>,
+        span: Span,
     },
-    Commit(CommitPermit),
+    Commit(CommitPermit, Span),
 }
 
 /// The sending half of a sink's queue. What enters is counted by the output's meter, which the sink's

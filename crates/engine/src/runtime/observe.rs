@@ -86,16 +86,18 @@ impl Coordinator {
         }
     }
 
-    /// A checkpoint is complete.
-    pub(super) fn note_checkpoint(&self, manifest: &Manifest) {
+    /// A checkpoint is complete: notes it, and says how many bytes it has.
+    pub(super) fn note_checkpoint(&self, manifest: &Manifest) -> u64 {
         let states: u64 = manifest.files.values().map(|file| file.bytes).sum();
         let itself = serde_json::to_vec(manifest).map_or(0, |json| json.len() as u64);
+        let bytes = states + itself;
         self.telemetry.checkpoint(CheckpointRecord {
             epoch: manifest.epoch,
             at_ms: self.clock.wall_ms(),
             took: self.checkpoint.last_took.unwrap_or_default(),
-            bytes: states + itself,
+            bytes,
         });
+        bytes
     }
 
     fn count_windows(&self, id: OutputId, views: &[WorkerView], output: &mut OutputStatus) {

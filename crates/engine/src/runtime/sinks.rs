@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::error::EngineError;
 use super::message::{Message, SharedCount, SinkCommand, SinkId, SinkInbox, lock};
 use crate::sink::{Committed, Sink};
-use crate::telemetry::{SinkWatch, thread_cpu};
+use crate::telemetry::{SinkWatch, spans, thread_cpu};
 
 /// Batches that may wait for a sink before its workers block.
 pub(super) const SINK_QUEUE: usize = 16;
@@ -91,9 +91,10 @@ fn serve(
                 epoch,
                 last,
                 offsets,
+                span,
             } => {
                 sink.describe_offsets(&offsets);
-                let pre_commit = sink.pre_commit(epoch, last)?;
+                let pre_commit = spans::within(&span, || sink.pre_commit(epoch, last))?;
                 // A sink ahead of the checkpoint has committed here; what it has to report comes
                 // with the next poll.
                 counted.add(sink.poll()?.0, began);
@@ -103,8 +104,10 @@ fn serve(
                     committed: *lock(counted.count),
                 }
             }
-            SinkCommand::Commit(permit) => {
-                counted.add(sink.commit(&permit)?, began);
+            SinkCommand::Commit(permit, span) => {
+                let committed = spans::within(&span, || sink.commit(&permit))?;
+                spans::committed(&span, committed.rows);
+                counted.add(committed, began);
                 Message::Committed { sink: id }
             }
         };

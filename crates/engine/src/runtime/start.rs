@@ -18,6 +18,7 @@ use crate::ledger::{Ledger, OutputLedger};
 use crate::sink::{Committed, PreCommit, Sink, SinkError};
 use crate::source::Connector;
 use crate::telemetry::Telemetry;
+use crate::telemetry::spans::Step;
 use crate::units::{Generation, Offset, OutputId, Partition, SourceId};
 use crate::window::OpenWindows;
 use floodmark_sql::{OutputKind, Plan};
@@ -149,15 +150,19 @@ pub(super) fn start(mut parts: Parts, until_caught_up: bool) -> Result<Started, 
     let (sources, claimed) = take_over(&mut parts, until_caught_up)?;
     let mut sinks = Vec::new();
     for (slot, name) in slots(&parts.pipeline) {
-        parts.telemetry.wait_for(match slot {
+        let waits_for = match slot {
             SinkSlot::Output(_) => format!("opening output '{name}'"),
             SinkSlot::DeadLetter => "opening the dead letters' sink".to_owned(),
             SinkSlot::Late => "opening the late rows' sink".to_owned(),
-        });
+        };
+        parts.telemetry.wait_for(Step::OpenSink(&name), waits_for);
         require_ownership(&mut parts, &claimed)?;
         let opened = open_sink(&mut parts, slot, name, &claimed);
         sinks.push(opened.map_err(|error| parts.blame(error))?);
     }
+    parts
+        .telemetry
+        .wait_for(Step::LoadWindows, "loading open windows");
     let open = open_windows(&parts, claimed.manifest()).map_err(|error| parts.blame(error))?;
     Ok(Started {
         sources,
@@ -175,7 +180,7 @@ fn take_over(
 ) -> Result<(Vec<StartedSource>, Claimed), EngineError> {
     let expected = expected(parts);
     let telemetry = &parts.telemetry;
-    telemetry.wait_for("reading the newest checkpoint");
+    telemetry.wait_for(Step::ReadCheckpoint, "reading the newest checkpoint");
     let site = Site {
         pipeline: &parts.pipeline,
         plan: &parts.plan,
@@ -184,9 +189,11 @@ fn take_over(
         instance: &parts.instance,
     };
     let sources = |found: Option<&Manifest>| {
-        if let Some(found) = found {
-            telemetry.wait_for(format!("recovering from checkpoint {}", found.epoch));
-        }
+        let waits_for = found.map_or_else(
+            || "asking the sources where to begin".to_owned(),
+            |found| format!("recovering from checkpoint {}", found.epoch),
+        );
+        telemetry.wait_for(Step::Claim, waits_for);
         let mut started = Vec::new();
         for index in 0..site.connectors.len() {
             let id = SourceId(index);
@@ -200,6 +207,7 @@ fn take_over(
     let claim = claim(store, &expected, &parts.instance, wall_ms, sources);
     match parts.tokio.block_on(claim) {
         Ok((claimed, sources)) => {
+            telemetry.claimed(claimed.manifest().generation, claimed.found());
             let (instance, generation) = (&parts.instance, claimed.manifest().generation.0);
             match claimed.found() {
                 Some(found) => {

@@ -172,3 +172,15 @@ pub enum SinkError {
         reason: String,
     },
 }
+
+impl SinkError {
+    /// What it is about. The rest of what it says may hold values of rows: the path of a file has
+    /// those that it is partitioned by.
+    pub(crate) fn without_values(&self) -> &'static str {
+        match self {
+            Self::Fenced { .. } => "fenced",
+            Self::Misconfigured { .. } => "misconfigured; the log says what to change",
+            Self::Failed { .. } => "failed; the log says why",
+        }
+    }
+}

@@ -11,11 +11,14 @@
 //! What is counted is counted once a batch, a transaction or a checkpoint; the one thing that is
 //! measured for each row, the latency of alerts, is a subtraction and a bucket at the time of their
 //! commit. Nothing that is measured here decides anything: a run does the same without it.
+//!
+//! What took how long is told besides as [`spans`], to whoever subscribes to them.
 
 mod cpu;
 mod histogram;
 mod meter;
 mod samples;
+pub(crate) mod spans;
 mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -30,9 +33,12 @@ pub use cpu::{Stage, StageMeter, StageTimes};
 pub use histogram::{Buckets, Distribution, Histogram};
 pub use meter::{LatencyOf, OutputMeter};
 pub use samples::{MAX_SAMPLE_BYTES, Sample, SampleKind, Samples};
+pub use spans::TARGET as SPAN_TARGET;
 pub(crate) use watch::{Shows, SinkWatch, Told};
 
-use crate::units::{Epoch, EventMicros};
+use crate::runtime::EngineError;
+use crate::units::{Epoch, EventMicros, Generation};
+use spans::{StartSpans, Step};
 
 /// Upper bounds of how long a checkpoint takes, barrier to commit.
 pub const CHECKPOINT_SECONDS: Buckets = Buckets(&[
@@ -54,7 +60,24 @@ struct Inner {
     checkpoints: Mutex<VecDeque<CheckpointRecord>>,
     retries: Retries,
     samples: Samples,
-    waiting: Mutex<Option<String>>,
+    starting: Mutex<Option<Starting>>,
+}
+
+/// A start that is not over.
+#[derive(Debug)]
+struct Starting {
+    /// What it waits for, for people.
+    waiting: String,
+    spans: StartSpans,
+}
+
+impl Starting {
+    fn begin() -> Self {
+        Self {
+            waiting: "starting".to_owned(),
+            spans: StartSpans::begin(),
+        }
+    }
 }
 
 /// A completed checkpoint.
@@ -110,7 +133,7 @@ impl Telemetry {
             checkpoints: Mutex::default(),
             retries: Retries::default(),
             samples: Samples::new(samples_of_a_kind),
-            waiting: Mutex::default(),
+            starting: Mutex::default(),
         }))
     }
 
@@ -178,15 +201,50 @@ impl Telemetry {
 
     /// What the start waits for; none once the run reads.
     pub fn waiting_for(&self) -> Option<String> {
-        lock(&self.0.waiting).clone()
+        let starting = lock(&self.0.starting);
+        starting.as_ref().map(|starting| starting.waiting.clone())
     }
 
-    pub(crate) fn wait_for(&self, what: impl Into<String>) {
-        *lock(&self.0.waiting) = Some(what.into());
+    /// Does a part of the start. Its warnings belong to the start's span, and a failure ends it.
+    pub(crate) fn starting<T>(
+        &self,
+        part: impl FnOnce() -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let whole = {
+            let mut starting = lock(&self.0.starting);
+            let starting = starting.get_or_insert_with(Starting::begin);
+            starting.spans.whole().clone()
+        };
+        let _inside = whole.enter();
+        let done = part();
+        let mut starting = lock(&self.0.starting);
+        if let Some(starting) = &mut *starting {
+            starting.spans.step_over(done.as_ref().err());
+        }
+        if done.is_err() {
+            *starting = None;
+        }
+        done
     }
 
+    /// The start has come to a step, in which it waits for `what`.
+    pub(crate) fn wait_for(&self, step: Step<'_>, what: impl Into<String>) {
+        if let Some(starting) = &mut *lock(&self.0.starting) {
+            starting.waiting = what.into();
+            starting.spans.step(step);
+        }
+    }
+
+    /// The start has claimed the checkpoint that follows `found`.
+    pub(crate) fn claimed(&self, generation: Generation, found: Option<Epoch>) {
+        if let Some(starting) = &*lock(&self.0.starting) {
+            starting.spans.claimed(generation, found);
+        }
+    }
+
+    /// The start is over: the run reads.
     pub(crate) fn waits_no_more(&self) {
-        *lock(&self.0.waiting) = None;
+        *lock(&self.0.starting) = None;
     }
 }
 

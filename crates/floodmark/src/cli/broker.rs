@@ -69,7 +69,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    log::init(&args.log, log::LogWriter::new(None), None);
+    log::init(&args.log, log::LogWriter::new(None), None, None);
     let stop = StopFlag::install();
     let broker = start(args)?;
     introduce(args, &broker.address().to_string()).context("writing to standard output")?;

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use floodmark_broker::Broker;
+use floodmark_engine::connect::new_instance;
 use floodmark_engine::runtime::{RunOptions, Status};
 use floodmark_engine::telemetry::Telemetry;
 
@@ -102,7 +103,12 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let screen = Screen::new(&args.log);
     let telemetry = args.http.telemetry();
-    log::init(&args.log, screen.log_writer(), Some(telemetry.samples()));
+    log::init(
+        &args.log,
+        screen.log_writer(),
+        Some(telemetry.samples()),
+        None,
+    );
     let stop_flag = StopFlag::install();
     let (directory, position) = Directory::open(&args.data)?;
     let seen = Seen {
@@ -176,7 +182,13 @@ fn run_on(
         close_windows: args.run_for.is_some(),
     };
     let demo = Demo {
-        engine: Engine::start(planned, options, seen.telemetry, seen.listener)?,
+        engine: Engine::start(
+            planned,
+            new_instance(),
+            options,
+            seen.telemetry,
+            seen.listener,
+        )?,
         stage: Stage::Flowing(traffic),
         failure: None,
         flow,

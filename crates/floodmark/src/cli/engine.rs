@@ -37,9 +37,11 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Starts the engine; it connects by itself. `listener` is served from now on.
+    /// Starts the engine as an instance of this name; it connects by itself. `listener` is served
+    /// from now on.
     pub(super) fn start(
         planned: Planned,
+        instance: String,
         options: RunOptions,
         telemetry: Telemetry,
         listener: Option<Listener>,
@@ -68,7 +70,7 @@ impl Engine {
                 // Says so even if it panics.
                 let end = End(failure);
                 let ends = options.until_caught_up;
-                let outcome = connect(pipeline, plan, ends, io, telemetry)
+                let outcome = connect(pipeline, plan, instance, ends, io, telemetry)
                     .and_then(|parts| run(parts, options, &stop, &board));
                 end.with(&outcome);
                 outcome

@@ -2,16 +2,20 @@
 
 use std::io::{IsTerminal, Write};
 
-use floodmark_engine::telemetry::{SampleKind, Samples};
+use floodmark_engine::telemetry::{SPAN_TARGET, SampleKind, Samples};
 use indicatif::MultiProgress;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::otlp::Traces;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -136,9 +140,25 @@ impl Visit for Fields {
     }
 }
 
-/// Sets logging up for the process; of warnings and errors samples are taken if that is given.
-pub(crate) fn init(args: &LogArgs, writer: LogWriter, samples: Option<&Samples>) {
-    let layer = samples.map(|samples| Sampler(samples.clone()));
+/// Sets logging up for the process. Of warnings and errors samples are taken if that is given, and
+/// traces take what is theirs, whatever the log shows.
+pub(crate) fn init(
+    args: &LogArgs,
+    writer: LogWriter,
+    samples: Option<&Samples>,
+    traces: Option<&Traces>,
+) {
+    // A second call in one process (tests) keeps the first set-up.
+    let _ = subscriber(args, writer, samples, traces).try_init();
+}
+
+fn subscriber(
+    args: &LogArgs,
+    writer: LogWriter,
+    samples: Option<&Samples>,
+    traces: Option<&Traces>,
+) -> impl Subscriber + Send + Sync {
+    let taken = samples.map(|samples| Sampler(samples.clone()));
     let level = match args.verbose {
         0 => "info",
         1 => "debug",
@@ -146,17 +166,45 @@ pub(crate) fn init(args: &LogArgs, writer: LogWriter, samples: Option<&Samples>)
     };
     let filter = EnvFilter::try_from_env("FLOODMARK_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    // Spans would stand before each line within them.
+    let line = |metadata: &Metadata<'_>| metadata.target() != SPAN_TARGET;
+    let filter = filter.and(filter_fn(line).with_max_level_hint(LevelFilter::TRACE));
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(writer)
         .with_ansi(colour)
         .with_target(false);
-    // A second call in one process (tests) keeps the first set-up.
-    let _ = match args.log_format {
-        LogFormat::Text => builder.finish().with(layer).try_init(),
-        LogFormat::Json => {
-            let builder = builder.json().with_ansi(false);
-            builder.finish().with(layer).try_init()
-        }
+    let lines = match args.log_format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().with_ansi(false).boxed(),
     };
+    let mut layers = vec![lines.and_then(taken).with_filter(filter).boxed()];
+    layers.extend(traces.map(Traces::layer));
+    tracing_subscriber::registry().with(layers)
+}
+
+#[cfg(test)]
+mod tests {
+    use floodmark_engine::telemetry::Telemetry;
+    use tracing::{info, info_span};
+
+    use super::*;
+
+    #[test]
+    fn spans_cost_a_branch_while_nobody_traces() {
+        let args = LogArgs {
+            log_format: LogFormat::Text,
+            verbose: 0,
+        };
+        let telemetry = Telemetry::new(1);
+        let samples = Some(telemetry.samples());
+        let subscriber = subscriber(&args, LogWriter::new(None), samples, None);
+        tracing::subscriber::with_default(subscriber, || {
+            let evaluated = std::cell::Cell::new(false);
+            let said = || evaluated.replace(true);
+            let span = info_span!(target: SPAN_TARGET, "checkpoint", said = said());
+            info!(target: SPAN_TARGET, said = said(), "window fired");
+            assert!(span.is_disabled() && !evaluated.get());
+            assert!(tracing::enabled!(Level::INFO), "logs are on");
+        });
+    }
 }

@@ -5,14 +5,17 @@ mod report;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use floodmark_engine::connect::new_instance;
 use floodmark_engine::runtime::RunOptions;
 
 use super::engine::{Engine, TICK, ledger, live};
 use super::exit::Failure;
 use super::http::{self, Http};
-use super::load;
+use super::load::{self, Planned};
 use super::log;
+use crate::http::Secrets;
 use crate::os::{StopFlag, usage};
+use crate::otlp::{self, Endpoint, Identity, Traces};
 
 /// Run a pipeline
 ///
@@ -49,10 +52,17 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOST:PORT|off", default_value = "off", value_parser = http::flag)]
     http: Http,
 
+<<<<<<< HEAD
     /// A further name by which browsers and scrapers may call that address (any number of times). By
     /// default it is this machine's own names on 127.0.0.1, and any name on an address beyond it
     #[arg(long, value_name = "NAME", value_parser = http::host)]
     http_host: Vec<String>,
+=======
+    /// Send traces of the start, checkpoints and windows to an OpenTelemetry collector, which takes
+    /// OTLP over HTTP at port 4318 as a rule. Needs a build with the feature otlp
+    #[arg(long, value_name = "http://HOST:PORT", value_parser = otlp::endpoint)]
+    otlp: Option<Endpoint>,
+>>>>>>> otlp
 
     /// Write a report (JSON) at the end
     #[arg(long, value_name = "OUT.json")]
@@ -65,11 +75,18 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let screen = live::Screen::new(&args.log);
     let telemetry = args.http.telemetry();
-    log::init(&args.log, screen.log_writer(), Some(telemetry.samples()));
     let stop_flag = StopFlag::install();
     let started = Instant::now();
     let planned = load::load_and_plan(&args.file, &load::variable)?;
     let name = planned.pipeline.name.clone();
+    let instance = new_instance();
+    let traces = start_traces(args.otlp.as_ref(), &planned, &instance)?;
+    log::init(
+        &args.log,
+        screen.log_writer(),
+        Some(telemetry.samples()),
+        traces.as_ref(),
+    );
     let options = RunOptions {
         until_caught_up: args.until_caught_up,
         close_windows: args.close_windows,
@@ -79,7 +96,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     if let Some(listener) = &listener {
         live.print(&http::says_where(listener.address()));
     }
-    let engine = Engine::start(planned, options, telemetry, listener)?;
+    let engine = Engine::start(planned, instance, options, telemetry, listener)?;
     while !engine.is_finished() {
         if stop_flag.is_set() && !engine.is_stopped() {
             engine.stop();
@@ -91,6 +108,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let (outcome, status) = engine.join();
     live.show(&status);
     live.finish();
+    if let Some(traces) = traces {
+        traces.finish();
+    }
     let summary = report::Report::new(&name, &status, started.elapsed(), usage());
     if let Some(path) = &args.report {
         summary.write(path)?;
@@ -98,4 +118,20 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     outcome?;
     ledger::print(&name, &status);
     Ok(())
+}
+
+fn start_traces(
+    to: Option<&Endpoint>,
+    planned: &Planned,
+    instance: &str,
+) -> anyhow::Result<Option<Traces>> {
+    let start = |endpoint| {
+        let identity = Identity {
+            pipeline: &planned.pipeline.name,
+            instance,
+            secrets: Secrets::of(&planned.pipeline, load::variable),
+        };
+        Traces::start(endpoint, identity)
+    };
+    to.map(start).transpose()
 }

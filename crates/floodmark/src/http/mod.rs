@@ -38,4 +38,5 @@ mod time;
 
 pub(crate) use observer::{Failure, Subject};
 pub(crate) use samples::KEPT;
+pub(crate) use secrets::Secrets;
 pub(crate) use serve::{Listener, Server, url};

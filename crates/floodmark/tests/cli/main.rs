@@ -6,6 +6,7 @@ mod check;
 mod checkpoint;
 mod demo;
 mod generate;
+mod otlp;
 mod probe;
 mod process;
 

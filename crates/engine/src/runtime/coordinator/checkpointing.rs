@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
+use tracing::{Instrument, Span};
+
 use super::{Coordinator, order};
 use crate::checkpoint::{CheckpointStore, Manifest, Stored};
 use crate::runtime::barrier::Frozen;
@@ -15,6 +17,7 @@ use crate::runtime::message::{
 use crate::runtime::round::{Next, Round, Unasked};
 use crate::runtime::status::Phase;
 use crate::sink::{Committed, PreCommit};
+use crate::telemetry::spans::{self, CheckpointSpans};
 use crate::units::{Epoch, Offset, Partition};
 
 /// A checkpoint between its barrier and its last commit.
@@ -24,6 +27,7 @@ pub(super) struct Barrier {
     last: bool,
     started: Duration,
     stage: Stage,
+    pub(super) spans: CheckpointSpans,
 }
 
 /// What is waited for.
@@ -59,6 +63,7 @@ impl Coordinator {
             last,
             started: now,
             stage,
+            spans: CheckpointSpans::begin(run.epoch.next(), run.generation, last),
         });
         for worker in &self.workers {
             order(worker, Command::Barrier);
@@ -112,6 +117,17 @@ impl Coordinator {
         }
     }
 
+    /// A stage of the checkpoint begins: its span.
+    fn enter(&mut self, stage: spans::Stage) -> Span {
+        match &mut self.checkpoint.current {
+            Some(current) => {
+                current.spans.enter(stage);
+                current.spans.stage().clone()
+            }
+            None => Span::none(),
+        }
+    }
+
     /// Does what a round says.
     fn act(&mut self, next: Next) -> Result<(), EngineError> {
         match next {
@@ -120,15 +136,18 @@ impl Coordinator {
                 epoch,
                 last,
                 offsets,
-            } => (0..self.sinks.len()).try_for_each(|sink| {
-                let offsets = offsets.clone();
-                let command = SinkCommand::PreCommit {
-                    epoch,
-                    last,
-                    offsets,
-                };
-                self.tell(SinkId(sink), command)
-            }),
+            } => {
+                let stage = self.enter(spans::Stage::PreCommit);
+                (0..self.sinks.len()).try_for_each(|sink| {
+                    let command = SinkCommand::PreCommit {
+                        epoch,
+                        last,
+                        offsets: offsets.clone(),
+                        span: spans::sink(&stage, &self.sinks[sink].name),
+                    };
+                    self.tell(SinkId(sink), command)
+                })
+            }
             Next::Store(frozen) => {
                 self.store(frozen);
                 Ok(())
@@ -137,9 +156,13 @@ impl Coordinator {
                 self.put(manifest);
                 Ok(())
             }
-            Next::Commit(permits) => permits
-                .into_iter()
-                .try_for_each(|(sink, permit)| self.tell(sink, SinkCommand::Commit(permit))),
+            Next::Commit(permits) => {
+                let stage = self.enter(spans::Stage::Commit);
+                permits.into_iter().try_for_each(|(sink, permit)| {
+                    let span = spans::sink(&stage, &self.sinks[sink.0].name);
+                    self.tell(sink, SinkCommand::Commit(permit, span))
+                })
+            }
             Next::Complete { manifest, last } => self.complete(*manifest, last),
             Next::Finished => {
                 self.checkpoint.current = None;
@@ -194,7 +217,10 @@ impl Coordinator {
             run.last_took = Some(now.saturating_sub(barrier.started));
             tracing::debug!(epoch = barrier.epoch.0, took = ?run.last_took, "checkpoint");
         }
-        self.note_checkpoint(&manifest);
+        let bytes = self.note_checkpoint(&manifest);
+        if let Some(barrier) = &self.checkpoint.current {
+            barrier.spans.measured(bytes);
+        }
         self.show_positions(&manifest);
         if !last {
             self.checkpoint.current = None;
@@ -217,8 +243,10 @@ impl Coordinator {
             return;
         };
         let inbox = self.to_self.clone();
+        let span = self.enter(spans::Stage::Store);
         self.tokio.spawn(async move {
-            let message = match frozen.store(&mut store).await {
+            let stored = frozen.store(&mut store).instrument(span).await;
+            let message = match stored {
                 Ok((manifest, outcome)) => Message::Stored {
                     store,
                     manifest: Box::new(manifest),
@@ -236,8 +264,9 @@ impl Coordinator {
             return;
         };
         let inbox = self.to_self.clone();
+        let span = self.enter(spans::Stage::Settle);
         self.tokio.spawn(async move {
-            let message = match store.put(&manifest).await {
+            let message = match store.put(&manifest).instrument(span).await {
                 Ok(outcome) => Message::Stored {
                     store,
                     manifest,
@@ -261,7 +290,9 @@ impl Coordinator {
                 .map(|(id, state)| (*id, state.next))
                 .collect();
             if let Err(error) = source.started.connector.show_positions(&positions) {
-                tracing::warn!(%error, "offsets not shown to the consumer group");
+                let checkpoint = self.checkpoint.current.as_ref();
+                let checkpoint = checkpoint.and_then(|current| current.spans.whole().id());
+                tracing::warn!(parent: checkpoint, %error, "offsets not shown to the consumer group");
             }
         }
     }
@@ -272,9 +303,12 @@ impl Coordinator {
         };
         let inbox = self.to_self.clone();
         self.tokio.spawn(async move {
-            if let Err(error) = store.collect_garbage().await {
-                tracing::warn!(%error, "old checkpoints not deleted; tried again after the next");
-            }
+            let collected = async {
+                if let Err(error) = store.collect_garbage().await {
+                    tracing::warn!(%error, "old checkpoints not deleted; tried again after the next");
+                }
+            };
+            collected.instrument(spans::garbage()).await;
             reply(inbox, Message::Collected { store }).await;
         });
     }

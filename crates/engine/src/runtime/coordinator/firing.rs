@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use floodmark_sql::{OutputKind, Plan, WindowSize, apply_all};
+use tracing::Span;
 
 use super::{AT_END_FOR, BLOCKED_AFTER, Closing, Coordinator, order};
 use crate::checkpoint::ChunkRef;
 use crate::runtime::error::EngineError;
 use crate::runtime::message::{Command, LaneView, Panes, SinkCommand, SinkId, WorkerView, lock};
 use crate::sink::OutputRows;
-use crate::telemetry::{FiredWindow, Told};
+use crate::telemetry::{FiredWindow, Told, spans};
 use crate::units::{EventMicros, OutputId, SourceId};
 use crate::watermark::{FutureGuard, Observation, Watermark};
 use crate::window::{Fired, OpenWindows, WindowError};
@@ -108,10 +109,12 @@ impl Coordinator {
             order(worker, Command::Close(source, watermark));
         }
         let missing = self.workers.len();
-        self.sources[source.0].closing = Some(Closing {
+        let source = &mut self.sources[source.0];
+        source.closing = Some(Closing {
             watermark,
             missing,
             panes: Panes::new(),
+            span: spans::firing(None, &source.started.name, Some(watermark)),
         });
     }
 
@@ -129,7 +132,8 @@ impl Coordinator {
         }
         if let Some(closing) = self.sources[source.0].closing.take() {
             self.keep(closing.panes)?;
-            self.fire(source, closing.watermark)?;
+            self.fire(source, closing.watermark, &closing.span)
+                .inspect_err(|error| spans::failed(&closing.span, error.without_values()))?;
         }
         Ok(())
     }
@@ -146,8 +150,13 @@ impl Coordinator {
     }
 
     /// Fires the windows of a source that `watermark` has reached.
-    fn fire(&mut self, source: SourceId, watermark: Watermark) -> Result<(), EngineError> {
-        self.fire_with(source, |open| open.fire(watermark))?;
+    fn fire(
+        &mut self,
+        source: SourceId,
+        watermark: Watermark,
+        span: &Span,
+    ) -> Result<(), EngineError> {
+        self.fire_with(source, span, |open| open.fire(watermark))?;
         let run = &mut self.sources[source.0];
         run.fired = run.fired.max(Some(watermark));
         Ok(())
@@ -156,6 +165,7 @@ impl Coordinator {
     fn fire_with(
         &mut self,
         source: SourceId,
+        span: &Span,
         fire: impl Fn(&mut OpenWindows<ChunkRef>) -> Result<Vec<Fired>, WindowError>,
     ) -> Result<(), EngineError> {
         let plan = Arc::clone(&self.plan);
@@ -167,7 +177,7 @@ impl Coordinator {
             let fired = fire(open).map_err(|e| window_error(&plan, output, e))?;
             let plan = &plan.outputs[output.0];
             for window in fired {
-                let told = self.has_fired(output, &plan.name, &window);
+                let told = self.has_fired(output, &plan.name, &window, span);
                 let batch = apply_all(&plan.after, window.results).map_err(|source| {
                     EngineError::Query {
                         output: plan.name.clone(),
@@ -188,7 +198,7 @@ impl Coordinator {
     }
 
     /// Counts a window that has fired.
-    fn has_fired(&mut self, output: OutputId, name: &str, window: &Fired) -> Told {
+    fn has_fired(&mut self, output: OutputId, name: &str, window: &Fired, span: &Span) -> Told {
         *self.fired_windows.entry(output).or_default() += 1;
         let told = FiredWindow {
             start: window.start,
@@ -197,6 +207,7 @@ impl Coordinator {
             rows: window.rows,
         };
         self.telemetry.fired(name, &told, self.clock.wall_ms());
+        spans::fired(span, name, &told);
         Told::Window(told)
     }
 
@@ -208,16 +219,25 @@ impl Coordinator {
             let source = SourceId(index);
             let believed = self.last_open_end(source, &[]).map(Watermark::reaching);
             let reached = self.sources[index].fired.max(believed);
+            let span = self.firing_at_the_end(source, reached);
             if let Some(watermark) = reached {
                 if let Some(tracker) = &mut self.sources[index].tracker {
                     tracker.force(watermark);
                 }
-                self.fire(source, watermark)?;
+                self.fire(source, watermark, &span)?;
             }
             let reached = reached.unwrap_or(Watermark(i64::MIN));
-            self.fire_with(source, |open| open.fire_all(reached))?;
+            self.fire_with(source, &span, |open| open.fire_all(reached))?;
         }
         Ok(())
+    }
+
+    /// The span of windows that fire at the barrier of the run's last checkpoint.
+    fn firing_at_the_end(&self, source: SourceId, reached: Option<Watermark>) -> Span {
+        let barrier = self.checkpoint.current.as_ref();
+        let barrier = barrier.map(|barrier| barrier.spans.stage());
+        let name = &self.sources[source.0].started.name;
+        spans::firing(barrier, name, reached)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use floodmark_engine::connect::connect;
+use floodmark_engine::connect::{connect, new_instance};
 use floodmark_engine::runtime::{
     EngineError, Finished, RunOptions, Status, StatusBoard, StopSignal, run,
 };
@@ -156,6 +156,7 @@ impl Job {
         let parts = connect(
             pipeline,
             plan,
+            new_instance(),
             options.until_caught_up,
             tokio,
             Telemetry::new(0),

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use floodmark_broker::Broker;
-use floodmark_engine::connect::connect;
+use floodmark_engine::connect::{connect, new_instance};
 use floodmark_engine::kafka::admin::{CONNECT_TIMEOUT, TopicSpec, Topics};
 use floodmark_engine::runtime::{
     EngineError, Finished, RunOptions, Status, StatusBoard, StopSignal, run,
@@ -142,7 +142,7 @@ impl Job {
             .expect("a runtime");
         let (handle, posted, signal) = (io.handle().clone(), board.clone(), stop.clone());
         let engine = std::thread::spawn(move || {
-            let outcome = connect(pipeline, plan, false, handle, telemetry)
+            let outcome = connect(pipeline, plan, new_instance(), false, handle, telemetry)
                 .and_then(|parts| run(parts, RunOptions::default(), &signal, &posted));
             if let Err(error) = &outcome {
                 failure.is(error.to_string());
