@@ -65,7 +65,7 @@ def test_a_transaction_that_times_out_while_the_process_is_paused_ends_the_run_a
     wait_until("the broker gives up", lambda: not job.topics.dangling(job.alerts), TRANSACTION_SECONDS)
     os.kill(run.process.pid, signal.SIGCONT)
     # Not 3, which says that another instance runs and would keep a supervisor from starting this one.
-    job.stops_saying(run, "given up", "no other instance has taken over", code=1)
+    job.stops_saying(run, "no longer takes", "no other instance has taken over", code=1)
     job.ends_exactly()
 
 

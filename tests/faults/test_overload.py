@@ -71,7 +71,7 @@ def test_three_times_what_a_slow_sink_takes_leaves_memory_flat_and_recovers(make
     with job.load(seconds=SECONDS, rate=RATE, speed=1):
         run = job.start()
         job.wait_for_epochs(run, 2)
-        with between.doing(line, "part", path="/raw/"):
+        with between.doing(line, "put", "part", path="/raw/"):
             ends = threading.Event()
             threading.Timer(SECONDS * 0.9, ends.set).start()
             while not ends.wait(1):

@@ -47,6 +47,8 @@ def test_a_server_that_stops_and_comes_back_is_waited_for(make_job, servers, s3)
         servers.start(s3.name)
         job.wait_for_epochs(run, 2)
     job.goes_on_by_itself(run)
+    text = run.output()
+    assert "store does not answer" in text and "store answers again" in text, text[-4000:]
 
 
 @pytest.mark.ci

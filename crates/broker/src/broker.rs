@@ -58,9 +58,9 @@ impl Broker {
 
     fn start(builder: &Builder) -> Result<Self, StartError> {
         let listener = listen(&builder.listen)?;
-        let address = listener.local_addr().map_err(|source| StartError::Listen {
+        let address = listener.local_addr().map_err(|cause| StartError::Listen {
             address: builder.listen.clone(),
-            source,
+            cause,
         })?;
         let (core, directory) = open(builder)?;
         let core = Arc::new(core);
@@ -128,15 +128,15 @@ impl Drop for Broker {
 }
 
 fn listen(address: &str) -> Result<TcpListener, StartError> {
-    let failed = |source: io::Error| {
-        if source.kind() == io::ErrorKind::AddrInUse {
+    let failed = |cause: io::Error| {
+        if cause.kind() == io::ErrorKind::AddrInUse {
             StartError::AddressInUse {
                 address: address.to_owned(),
             }
         } else {
             StartError::Listen {
                 address: address.to_owned(),
-                source,
+                cause,
             }
         }
     };
@@ -157,9 +157,9 @@ fn open(builder: &Builder) -> Result<(Core, Option<File>), StartError> {
             let (journal, entries) =
                 Journal::open(&directory.join("metadata.journal"), builder.fsync)?;
             let root = directory.join("topics");
-            topics::prepare(&root).map_err(|source| StartError::Directory {
+            topics::prepare(&root).map_err(|cause| StartError::Directory {
                 path: root.clone(),
-                source,
+                cause,
             })?;
             let home = Home::Directory(root, builder.fsync);
             (home, journal, entries, identity.cluster_id, Some(held))

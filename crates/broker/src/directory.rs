@@ -32,7 +32,7 @@ pub(crate) fn cluster_id() -> String {
 pub(crate) fn claim(directory: &Path) -> Result<(Identity, File), StartError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
-        move |source| StartError::Directory { path, source }
+        move |cause| StartError::Directory { path, cause }
     };
     fs::create_dir_all(directory).map_err(failed(directory))?;
     let lock_path = directory.join("lock");
@@ -44,7 +44,7 @@ pub(crate) fn claim(directory: &Path) -> Result<(Identity, File), StartError> {
                 path: directory.to_owned(),
             });
         }
-        Err(TryLockError::Error(source)) => return Err(failed(&lock_path)(source)),
+        Err(TryLockError::Error(cause)) => return Err(failed(&lock_path)(cause)),
     }
     let path = directory.join("broker.json");
     let identity = match fs::read(&path) {

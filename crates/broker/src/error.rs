@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::journal::JournalError;
 use crate::log::LogError;
 
-/// Why a broker did not start.
+/// Why a broker did not start. Each says its cause itself.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -19,12 +19,12 @@ pub enum StartError {
         address: String,
     },
     /// The address is not one of this machine's, or not allowed.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}: {cause}")]
     Listen {
         /// Address asked for.
         address: String,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Another broker uses the data directory.
     #[error("{path} is in use by another broker. Stop it, or use another directory")]
@@ -55,12 +55,12 @@ pub enum StartError {
         reason: String,
     },
     /// The data directory cannot be read or written.
-    #[error("cannot use {path}: {source}")]
+    #[error("cannot use {path}: {cause}")]
     Directory {
         /// The directory or file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// What was stored is damaged or cannot be read.
     #[error("{0}")]

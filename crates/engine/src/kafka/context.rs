@@ -81,6 +81,19 @@ impl ClientEvents {
     }
 }
 
+/// The right that a log line says is missing. What fails after a refusal within a transaction may only
+/// say that there is no transaction.
+fn refusal_in(message: &str) -> Option<RDKafkaErrorCode> {
+    [
+        RDKafkaErrorCode::TopicAuthorizationFailed,
+        RDKafkaErrorCode::GroupAuthorizationFailed,
+        RDKafkaErrorCode::TransactionalIdAuthorizationFailed,
+        RDKafkaErrorCode::ClusterAuthorizationFailed,
+    ]
+    .into_iter()
+    .find(|code| message.contains(&super::error::describe(*code)))
+}
+
 impl ClientContext for ClientEvents {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         match level {
@@ -88,6 +101,9 @@ impl ClientContext for ClientEvents {
             | RDKafkaLogLevel::Alert
             | RDKafkaLogLevel::Critical
             | RDKafkaLogLevel::Error => {
+                if let Some(code) = refusal_in(message) {
+                    self.log.record_error(code, message);
+                }
                 tracing::warn!(target: "floodmark::kafka", facility, "{message}");
             }
             _ => tracing::debug!(target: "floodmark::kafka", facility, "{message}"),

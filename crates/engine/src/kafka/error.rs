@@ -213,14 +213,37 @@ pub(crate) fn explain(
             reason: describe(code),
             hint: hint.to_owned(),
         },
-        Verdict::Failed => KafkaTrouble::Failed {
-            attempted,
-            reason: match error {
-                KafkaError::Transaction(native) => native.string(),
-                _ => describe(code),
-            },
-        },
+        Verdict::Failed => {
+            // A transaction that the broker never began, because it refused what was to be in it.
+            let refused = match log.last_error() {
+                Some((known, text)) if code == RDKafkaErrorCode::InvalidTransactionalState => {
+                    misconfigured(known).map(|hint| (text, hint))
+                }
+                _ => None,
+            };
+            match refused {
+                Some((reason, hint)) => KafkaTrouble::Misconfigured {
+                    attempted,
+                    reason,
+                    hint: hint.to_owned(),
+                },
+                None => KafkaTrouble::Failed {
+                    attempted,
+                    reason: match error {
+                        KafkaError::Transaction(native) => native.string(),
+                        _ => describe(code),
+                    },
+                },
+            }
+        }
         Verdict::Transient => unreachable_brokers(attempted, brokers, code, log),
+    }
+}
+
+fn misconfigured(code: RDKafkaErrorCode) -> Option<&'static str> {
+    match classify(code) {
+        Verdict::Misconfigured(hint) => Some(hint),
+        _ => None,
     }
 }
 
@@ -231,9 +254,9 @@ fn unreachable_brokers(
     log: &EventLog,
 ) -> KafkaTrouble {
     let (reason, hint) = match log.last_error() {
-        Some((known, text)) => match classify(known) {
-            Verdict::Misconfigured(hint) => (text, hint.to_owned()),
-            _ => (format!("{} ({text})", describe(code)), reach_hint(brokers)),
+        Some((known, text)) => match misconfigured(known) {
+            Some(hint) => (text, hint.to_owned()),
+            None => (format!("{} ({text})", describe(code)), reach_hint(brokers)),
         },
         None => (describe(code), reach_hint(brokers)),
     };
@@ -323,6 +346,24 @@ mod tests {
         let text = trouble.to_string();
         assert!(text.contains("wrong password"), "{text}");
         assert!(text.contains("sasl.password"), "{text}");
+    }
+
+    #[test]
+    fn a_transaction_that_never_began_is_explained_by_what_the_broker_refused() {
+        use rdkafka::client::ClientContext;
+        let events = crate::kafka::ClientEvents::default();
+        let error = KafkaError::MessageProduction(RDKafkaErrorCode::InvalidTransactionalState);
+        let trouble = || explain("write to 't'".to_owned(), "b:9092", &error, events.log());
+        assert!(matches!(trouble(), KafkaTrouble::Failed { .. }));
+        ClientContext::log(
+            &events,
+            RDKafkaLogLevel::Error,
+            "ADDPARTS",
+            "Failed to add partition \"t\" [2] to transaction: Broker: Topic authorization failed",
+        );
+        let text = trouble().to_string();
+        assert!(text.contains("\"t\" [2]"), "{text}");
+        assert!(text.contains("Allow this user to"), "{text}");
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub async fn blame(
             Owner::Ourselves,
             EngineError::Sink {
                 sink,
-                source: SinkError::Fenced { attempted },
+                cause: SinkError::Fenced { attempted },
             },
         ) => EngineError::Ousted { sink, attempted },
         (Owner::Unknown(unread), _) if is_missing => unread.into(),
@@ -66,7 +66,7 @@ mod tests {
     fn sink_fenced() -> EngineError {
         EngineError::Sink {
             sink: "alerts".to_owned(),
-            source: SinkError::Fenced {
+            cause: SinkError::Fenced {
                 attempted: "writing to topic 'alerts'".to_owned(),
             },
         }

@@ -255,7 +255,7 @@ impl Journey {
             let entered = rows.len();
             rows = rows.apply(step).map_err(|source| EngineError::Query {
                 output: name.clone(),
-                source,
+                cause: source,
             })?;
             counts.filtered += (entered - rows.len()) as u64;
         }
@@ -286,7 +286,7 @@ impl Journey {
             } => {
                 let pushed = operator.push(&rows).map_err(|source| EngineError::Window {
                     output: name.clone(),
-                    source,
+                    cause: source,
                 })?;
                 meter.spent_on(Stage::Window);
                 counts.taken += pushed.taken;

@@ -160,7 +160,7 @@ impl Lane {
             };
             let chunks = from(operator).map_err(|source| EngineError::Window {
                 output: branch.name.clone(),
-                source,
+                cause: source,
             })?;
             let id = branch.id;
             panes.extend(chunks.into_iter().map(|(start, chunk)| (id, start, chunk)));

@@ -33,7 +33,7 @@ pub(super) fn drive(
     if let Err(source) = outcome {
         let error = EngineError::Sink {
             sink: name.to_owned(),
-            source,
+            cause: source,
         };
         // If the coordinator has gone, it has an error of its own to report.
         let _ = inbox.send(Message::Failed(error));

@@ -370,7 +370,7 @@ fn open_sink(
     let manifest = claimed.manifest();
     let failed = |source| EngineError::Sink {
         sink: name.clone(),
-        source,
+        cause: source,
     };
     let run = SinkContext {
         generation: manifest.generation,
@@ -438,7 +438,7 @@ fn open_windows(
         };
         let failed = |source| EngineError::Window {
             output: output.name.clone(),
-            source,
+            cause: source,
         };
         let mut open = OpenWindows::new(Arc::new(plan.as_ref().clone())).map_err(failed)?;
         let state = claimed.windows.get(&output.name);
@@ -458,7 +458,7 @@ fn open_windows(
                     .and_then(|batches| batches.get(chunk.batch));
                 let batch = batch.cloned().ok_or_else(|| EngineError::Window {
                     output: output.name.clone(),
-                    source: crate::window::WindowError::Mismatch(format!(
+                    cause: crate::window::WindowError::Mismatch(format!(
                         "{} has no batch {}",
                         chunk.file, chunk.batch
                     )),

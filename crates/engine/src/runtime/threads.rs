@@ -228,7 +228,7 @@ fn lane(
                     WindowOperator::new(Arc::new(window.as_ref().clone()), fired, closed).map_err(
                         |e| EngineError::Window {
                             output: output.name.clone(),
-                            source: e,
+                            cause: e,
                         },
                     )?;
                 let size = window.size;

@@ -35,8 +35,8 @@ use futures::future::BoxFuture;
 
 use crate::telemetry::Retries;
 
-mod counting;
 mod error;
+mod listening;
 mod local;
 mod object;
 mod publish;

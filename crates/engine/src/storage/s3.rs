@@ -13,8 +13,8 @@ use object_store::path::Path;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, RetryConfig};
 
 use super::RETRY_TIMEOUT;
-use super::counting::Counting;
 use super::error::{self, Cause, Trouble};
+use super::listening::Listening;
 use crate::telemetry::Retries;
 
 /// Region when nobody names one; S3-compatible servers mostly do not care.
@@ -35,8 +35,9 @@ const PROBE_REQUEST_TIMEOUT: Duration = Duration::from_secs(6);
 /// How long trouble is retried while probing.
 const PROBE_RETRY_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Retries of one request while running; `RETRY_TIMEOUT` ends them earlier.
-const MAX_RETRIES: usize = 100;
+/// Retries of one request while running: only `RETRY_TIMEOUT` ends them. Pauses are drawn at random, and a
+/// server that refuses connections may have been asked a hundred times within a minute.
+const MAX_RETRIES: usize = usize::MAX;
 
 /// Retries of one request while probing.
 const PROBE_MAX_RETRIES: usize = 3;
@@ -130,7 +131,7 @@ impl Config {
         };
         let (init_backoff, max_backoff) = BACKOFF;
         let mut builder = AmazonS3Builder::new()
-            .with_http_connector(Counting(retries.clone()))
+            .with_http_connector(Listening::new(self.place(), retries))
             .with_bucket_name(&self.bucket)
             .with_virtual_hosted_style_request(false)
             .with_client_options(
@@ -168,6 +169,14 @@ impl Config {
         Trouble::Misconfigured {
             reason: "no answer in time".to_owned(),
             hint: self.reach_hint(),
+        }
+    }
+
+    /// What people call the bucket.
+    fn place(&self) -> String {
+        match &self.endpoint {
+            Some(endpoint) => format!("s3://{} at {endpoint}", self.bucket),
+            None => format!("s3://{}", self.bucket),
         }
     }
 

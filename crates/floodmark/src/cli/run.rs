@@ -52,17 +52,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOST:PORT|off", default_value = "off", value_parser = http::flag)]
     http: Http,
 
-<<<<<<< HEAD
     /// A further name by which browsers and scrapers may call that address (any number of times). By
     /// default it is this machine's own names on 127.0.0.1, and any name on an address beyond it
     #[arg(long, value_name = "NAME", value_parser = http::host)]
     http_host: Vec<String>,
-=======
+
     /// Send traces of the start, checkpoints and windows to an OpenTelemetry collector, which takes
     /// OTLP over HTTP at port 4318 as a rule. Needs a build with the feature otlp
     #[arg(long, value_name = "http://HOST:PORT", value_parser = otlp::endpoint)]
     otlp: Option<Endpoint>,
->>>>>>> otlp
 
     /// Write a report (JSON) at the end
     #[arg(long, value_name = "OUT.json")]

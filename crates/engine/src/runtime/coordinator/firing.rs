@@ -181,7 +181,7 @@ impl Coordinator {
                 let batch = apply_all(&plan.after, window.results).map_err(|source| {
                     EngineError::Query {
                         output: plan.name.clone(),
-                        source,
+                        cause: source,
                     }
                 })?;
                 if batch.num_rows() > 0 {
@@ -244,6 +244,6 @@ impl Coordinator {
 fn window_error(plan: &Plan, output: OutputId, source: WindowError) -> EngineError {
     EngineError::Window {
         output: plan.outputs[output.0].name.clone(),
-        source,
+        cause: source,
     }
 }
