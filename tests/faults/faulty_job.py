@@ -135,4 +135,6 @@ class FaultyJob(Job):
         for word in words:
             assert str(word).lower() in message, f"no “{word}” in:\n{message}"
         assert "panicked" not in text
+        clauses = message.strip().split(": ")
+        assert len(clauses) == len(set(clauses)), f"said twice: {message}"
         return message
