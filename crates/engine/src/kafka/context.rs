@@ -56,6 +56,7 @@ impl EventLog {
         if code == RDKafkaErrorCode::AllBrokersDown {
             self.set_connected(false);
         }
+        let code = super::error::code_of(code, reason);
         let mut last = lock(&self.last_error);
         // "all brokers are down" follows the error that says why; keep the why.
         if code != RDKafkaErrorCode::AllBrokersDown || last.is_none() {
@@ -106,7 +107,14 @@ impl ClientContext for ClientEvents {
                 }
                 tracing::warn!(target: "floodmark::kafka", facility, "{message}");
             }
-            _ => tracing::debug!(target: "floodmark::kafka", facility, "{message}"),
+            _ => {
+                // The client tells of a connection that was lost in no other way.
+                if super::error::listener_hint(message).is_some() {
+                    self.log
+                        .record_error(RDKafkaErrorCode::BrokerTransportFailure, message);
+                }
+                tracing::debug!(target: "floodmark::kafka", facility, "{message}");
+            }
         }
     }
 

@@ -114,13 +114,13 @@ pub(crate) fn classify(code: RDKafkaErrorCode) -> Verdict {
         | C::SaslAuthenticationFailed
         | C::IllegalSASLState
         | C::UnacceptableCredential => Verdict::Misconfigured(
-            "Check \"sasl.mechanism\", \"sasl.username\" and \"sasl.password\" under the table's `kafka` properties",
+            "Check \"sasl.mechanism\", \"sasl.username\" and \"sasl.password\" among the `kafka` properties",
         ),
         C::UnsupportedSASLMechanism => {
             Verdict::Misconfigured("Set \"sasl.mechanism\" to one the brokers have enabled")
         }
         C::SSL => Verdict::Misconfigured(
-            "Check \"security.protocol\" and the \"ssl.*\" properties against the broker's listener",
+            "Check \"security.protocol\" and the \"ssl.*\" properties against the brokers' listener",
         ),
         C::Resolve => Verdict::Misconfigured("Check the host names in `brokers`"),
         C::MessageSizeTooLarge | C::MessageBatchTooLarge | C::InvalidMessageSize => {
@@ -192,6 +192,77 @@ fn is_transient(code: RDKafkaErrorCode) -> bool {
     )
 }
 
+/// A client that has not logged in is sent away sooner than this; librdkafka has the same limit.
+const LET_IN_MS: u64 = 2_000;
+
+/// What the client's own words say about a listener, where its code says less or nothing: that a
+/// connection was lost is often the other side's whole answer to a client that speaks another protocol.
+///
+/// A line begins with the broker, `ssl://` or `sasl_ssl://` in front if the client speaks TLS, and ends
+/// with how far the connection came: `(after 5ms in state SSL_HANDSHAKE)`.
+pub(crate) fn listener_hint(text: &str) -> Option<&'static str> {
+    let has = |part: &str| text.contains(part);
+    if has("certificate verify failed") {
+        Some(
+            "Set \"ssl.ca.location\" to the certificate of the CA that has signed the brokers', as PEM, \
+             and name the brokers as their certificates do, in `brokers` and in their advertised listeners",
+        )
+    } else if is_certificate_alert(text) {
+        Some(
+            "The brokers ask for a client's certificate: set \"ssl.certificate.location\" and \
+             \"ssl.key.location\" to one that is signed by a CA that they trust",
+        )
+    } else if lost_in("SSL_HANDSHAKE", text).is_some() || has("wrong version number") {
+        Some(
+            "If nothing there speaks TLS, set \"security.protocol\" to \"PLAINTEXT\" or \"SASL_PLAINTEXT\", or \
+             give the address of the brokers' TLS listener in `brokers`; if it does, check that the brokers are up",
+        )
+    } else if lost_in("APIVERSION_QUERY", text).is_some() && !has("ssl://") {
+        Some(
+            "If the brokers' listener expects TLS, set \"security.protocol\" to \"SSL\" or \"SASL_SSL\" among \
+             the `kafka` properties; if not, check in `brokers` that a Kafka broker listens there",
+        )
+    } else if lost_in("UP", text).is_some_and(|ms| ms < LET_IN_MS) && !has("sasl_") {
+        Some(
+            "If the brokers' listener asks for a password, set \"security.protocol\" to \"SASL_SSL\" or \
+             \"SASL_PLAINTEXT\", and \"sasl.mechanism\", \"sasl.username\" and \"sasl.password\"; if not, check \
+             that the brokers stay up",
+        )
+    } else if has("Request not valid in current SASL state") {
+        Some(
+            "The brokers' listener takes no password: set \"security.protocol\" to \"SSL\" or \"PLAINTEXT\", \
+             or give the address of their SASL listener in `brokers`",
+        )
+    } else {
+        None
+    }
+}
+
+/// After how many milliseconds in a state the other side ended the connection, if it did in that state.
+fn lost_in(state: &str, text: &str) -> Option<u64> {
+    let lost = ["Disconnected", "Broken pipe", "reset by peer"];
+    let (before, _) = text.split_once(&format!("ms in state {state}"))?;
+    let (said, ms) = before.rsplit_once("(after ")?;
+    lost.iter()
+        .any(|word| said.contains(word))
+        .then(|| ms.parse().ok())?
+}
+
+/// A broker's refusal of our certificate, or of none: a TLS alert.
+fn is_certificate_alert(text: &str) -> bool {
+    text.contains("alert bad certificate") || text.contains("alert certificate")
+}
+
+/// The code that a complaint should have had: a handshake that fails at once is told of as a lost
+/// connection.
+pub(crate) fn code_of(code: RDKafkaErrorCode, text: &str) -> RDKafkaErrorCode {
+    if text.contains("certificate verify failed") || is_certificate_alert(text) {
+        RDKafkaErrorCode::SSL
+    } else {
+        code
+    }
+}
+
 /// Turns an error into trouble with a hint. Transient codes end up here once their limit is used
 /// up; then what the client last complained about tells more than the code that ran out of time.
 pub(crate) fn explain(
@@ -217,7 +288,7 @@ pub(crate) fn explain(
             // A transaction that the broker never began, because it refused what was to be in it.
             let refused = match log.last_error() {
                 Some((known, text)) if code == RDKafkaErrorCode::InvalidTransactionalState => {
-                    misconfigured(known).map(|hint| (text, hint))
+                    hint(known, &text).map(|hint| (text, hint))
                 }
                 _ => None,
             };
@@ -240,11 +311,12 @@ pub(crate) fn explain(
     }
 }
 
-fn misconfigured(code: RDKafkaErrorCode) -> Option<&'static str> {
-    match classify(code) {
+/// What to do about something that the client complained about by itself.
+fn hint(code: RDKafkaErrorCode, text: &str) -> Option<&'static str> {
+    listener_hint(text).or(match classify(code) {
         Verdict::Misconfigured(hint) => Some(hint),
         _ => None,
-    }
+    })
 }
 
 fn unreachable_brokers(
@@ -254,7 +326,7 @@ fn unreachable_brokers(
     log: &EventLog,
 ) -> KafkaTrouble {
     let (reason, hint) = match log.last_error() {
-        Some((known, text)) => match misconfigured(known) {
+        Some((known, text)) => match hint(known, &text) {
             Some(hint) => (text, hint.to_owned()),
             None => (format!("{} ({text})", describe(code)), reach_hint(brokers)),
         },
@@ -283,35 +355,64 @@ pub(crate) fn describe(code: RDKafkaErrorCode) -> String {
 }
 
 /// The error of a client that could not even be made: a property is wrong.
-pub(crate) fn create_failed(attempted: String, error: &KafkaError) -> KafkaTrouble {
+pub fn create_failed(attempted: String, error: &KafkaError) -> KafkaTrouble {
     let reason = without_values(error);
-    // librdkafka's words for a security protocol that it was built without.
-    let hint = if reason.contains("OpenSSL not available") {
-        "This build has no TLS to Kafka: build floodmark with `--features ssl`, which needs \
-         OpenSSL's headers (libssl-dev)"
+    // librdkafka's words for a SASL mechanism, and for a security protocol, that it was built without.
+    let hint = if reason.contains("mechanism GSSAPI") {
+        "Set \"sasl.mechanism\" to \"PLAIN\", \"SCRAM-SHA-256\" or \"SCRAM-SHA-512\": where it is not set the client \
+         takes Kerberos, which is not built in"
+            .to_owned()
+    } else if reason.contains("OpenSSL not available") || reason.contains("No provider for SASL") {
+        "This build has no TLS to Kafka and no SCRAM: build floodmark with `--features ssl`, which needs \
+         OpenSSL's headers (libssl-dev, pkg-config)"
+            .to_owned()
+    } else if let Some(property) = unusable_file(&reason) {
+        format!(
+            "Check that the file that \"{property}\" names is there, can be read and holds what it should, as PEM"
+        )
     } else {
-        "Check the names and values under the table's `kafka` properties"
+        "Check the names and values of the `kafka` properties".to_owned()
     };
     KafkaTrouble::Misconfigured {
         attempted,
         reason,
-        hint: hint.to_owned(),
+        hint,
     }
+}
+
+/// The property whose file could not be used: `Client creation error: ssl.ca.location failed: …`.
+fn unusable_file(reason: &str) -> Option<&str> {
+    let before = &reason[..reason.find(" failed: ")?];
+    let property = before.rsplit(' ').next()?;
+    (property.starts_with("ssl.") && property.ends_with(".location")).then_some(property)
 }
 
 /// An error's text without property values, which can be secrets.
 fn without_values(error: &KafkaError) -> String {
     match error {
         KafkaError::ClientConfig(_, reason, property, value) => {
-            let reason = if value.is_empty() {
-                reason.clone()
-            } else {
-                reason.replace(value.as_str(), "***")
-            };
-            format!("property \"{property}\": {reason}")
+            format!("property \"{property}\": {}", blank(reason, value))
         }
         other => other.to_string(),
     }
+}
+
+/// `reason` without `value`, except as a part of a longer word: `SSL` stays in `OpenSSL`.
+fn blank(reason: &str, value: &str) -> String {
+    let in_a_word = |c: Option<char>| c.is_some_and(char::is_alphabetic);
+    let mut blanked = String::with_capacity(reason.len());
+    let mut rest = 0;
+    for (at, _) in reason.match_indices(value).filter(|_| !value.is_empty()) {
+        let end = at + value.len();
+        if in_a_word(reason[..at].chars().next_back()) || in_a_word(reason[end..].chars().next()) {
+            continue;
+        }
+        blanked.push_str(&reason[rest..at]);
+        blanked.push_str("***");
+        rest = end;
+    }
+    blanked.push_str(&reason[rest..]);
+    blanked
 }
 
 #[cfg(test)]
@@ -364,6 +465,132 @@ mod tests {
         let text = trouble().to_string();
         assert!(text.contains("\"t\" [2]"), "{text}");
         assert!(text.contains("Allow this user to"), "{text}");
+    }
+
+    /// As librdkafka says it, and what the user has to be told.
+    const COMPLAINTS: [(&str, &str); 7] = [
+        (
+            "ssl://b:1/bootstrap: error:0A000086:SSL routines::certificate verify failed (after 10ms in state SSL_HANDSHAKE)",
+            "\"ssl.ca.location\"",
+        ),
+        (
+            "ssl://b:1/bootstrap: Receive failed: error:0A000412:SSL routines::sslv3 alert bad certificate: SSL alert number 42 (after 1ms in state APIVERSION_QUERY)",
+            "\"ssl.certificate.location\"",
+        ),
+        (
+            "ssl://b:1/bootstrap: SSL handshake failed: Disconnected: SSL connection closed by peer: connecting to a PLAINTEXT broker listener? (after 20ms in state SSL_HANDSHAKE)",
+            "If nothing there speaks TLS",
+        ),
+        (
+            "b:1/bootstrap: Disconnected: connection closed by peer: receive 0 after POLLIN (after 0ms in state APIVERSION_QUERY, 1 identical error(s) suppressed)",
+            "expects TLS",
+        ),
+        (
+            "ssl://b:1/bootstrap: Disconnected: SSL connection closed by peer (after 1ms in state UP)",
+            "asks for a password",
+        ),
+        (
+            "ssl://b:1/bootstrap: Send failed: SSL transport error: Broken pipe (after 0ms in state UP)",
+            "asks for a password",
+        ),
+        (
+            "sasl_ssl://b:1/bootstrap: SASL PLAIN mechanism handshake failed: Broker: Request not valid in current SASL state (after 4ms in state AUTH_HANDSHAKE)",
+            "takes no password",
+        ),
+    ];
+
+    #[test]
+    fn a_listener_that_speaks_another_protocol_is_told_by_the_clients_own_words() {
+        use rdkafka::client::ClientContext;
+        let code = RDKafkaErrorCode::BrokerTransportFailure;
+        for (complaint, wanted) in COMPLAINTS {
+            let (called, logged) = (
+                crate::kafka::ClientEvents::default(),
+                crate::kafka::ClientEvents::default(),
+            );
+            called.error(KafkaError::Global(code), complaint);
+            // Some of them are told in no other way.
+            ClientContext::log(&logged, RDKafkaLogLevel::Info, "FAIL", complaint);
+            for events in [called, logged] {
+                events.error(
+                    KafkaError::Global(RDKafkaErrorCode::AllBrokersDown),
+                    "1/1 brokers are down",
+                );
+                let error = KafkaError::MetadataFetch(code);
+                let text = explain("x".to_owned(), "b:1", &error, events.log()).to_string();
+                assert!(text.contains(complaint), "{text}");
+                assert!(text.contains(wanted), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_connection_that_is_lost_later_or_by_one_who_logged_in_says_nothing_of_the_listener() {
+        for text in [
+            "b:1/1: Disconnected: connection closed by peer (after 60000ms in state UP)",
+            "sasl_ssl://b:1/1: Disconnected: SSL connection closed by peer (after 1ms in state UP)",
+            "ssl://b:1/1: Disconnected: SSL connection closed by peer (after 1ms in state APIVERSION_QUERY)",
+            "b:1/1: Connect to ipv4#127.0.0.1:1 failed: Connection refused (after 0ms in state CONNECT)",
+        ] {
+            assert_eq!(listener_hint(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_is_told_by_its_property() {
+        let error = KafkaError::ClientCreation("ssl.ca.location failed: error:80000002".to_owned());
+        let text = create_failed("open".to_owned(), &error).to_string();
+        assert!(
+            text.contains("the file that \"ssl.ca.location\" names"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_value_is_blanked_wherever_it_stands_alone() {
+        let blanked = blank("value \"SSL\" (SSL): OpenSSL not there, SSL", "SSL");
+        assert_eq!(blanked, "value \"***\" (***): OpenSSL not there, ***");
+        assert_eq!(blank("no value", ""), "no value");
+    }
+
+    #[test]
+    fn a_mechanism_has_to_be_named() {
+        let mut config = rdkafka::ClientConfig::new();
+        config
+            .set_log_level(RDKafkaLogLevel::Emerg)
+            .set("security.protocol", "SASL_PLAINTEXT");
+        let Err(error) = config.create::<BaseConsumer>() else {
+            panic!("there is Kerberos")
+        };
+        let text = create_failed("open".to_owned(), &error).to_string();
+        assert!(text.contains("Set \"sasl.mechanism\""), "{text}");
+    }
+
+    #[cfg(not(feature = "ssl"))]
+    #[test]
+    fn a_build_without_tls_says_how_to_get_one_with_it() {
+        for properties in [
+            [("security.protocol", "SSL"), ("client.id", "x")],
+            [
+                ("security.protocol", "SASL_PLAINTEXT"),
+                ("sasl.mechanism", "SCRAM-SHA-512"),
+            ],
+        ] {
+            let mut config = rdkafka::ClientConfig::new();
+            config.set_log_level(RDKafkaLogLevel::Emerg);
+            for (name, value) in properties {
+                config.set(name, value);
+            }
+            config
+                .set("sasl.username", "u")
+                .set("sasl.password", "hunter2");
+            let Err(error) = config.create::<BaseConsumer>() else {
+                panic!("there is TLS")
+            };
+            let text = create_failed("open".to_owned(), &error).to_string();
+            assert!(text.contains("--features ssl"), "{text}");
+            assert!(!text.contains("hunter2"), "{text}");
+        }
     }
 
     #[test]

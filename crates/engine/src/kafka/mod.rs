@@ -12,5 +12,5 @@ mod error;
 
 pub(crate) use config::{Role, client_config};
 pub(crate) use context::{ClientEvents, EventLog};
-pub use error::KafkaTrouble;
-pub(crate) use error::{Verdict, classify, create_failed, explain};
+pub use error::{KafkaTrouble, create_failed};
+pub(crate) use error::{Verdict, classify, explain};
