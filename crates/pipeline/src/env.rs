@@ -64,6 +64,27 @@ fn fill_text(text: &mut Text, environment: Environment<'_>, problems: &mut Probl
     sound
 }
 
+/// Fills the references of a value that is given elsewhere than in a file, a flag's for instance; or says
+/// why one has no value. What a variable holds is never repeated.
+pub fn fill_value(value: &str, environment: Environment<'_>) -> Result<String, String> {
+    let mut text = Text {
+        value: value.to_owned(),
+        span: Span::default(),
+        verbatim_at: None,
+        filled: false,
+    };
+    let mut problems = Problems::default();
+    if fill_text(&mut text, environment, &mut problems) {
+        return Ok(text.value);
+    }
+    let all = problems.into_sorted();
+    let said = all.iter().map(|problem| {
+        let why = problem.help.as_deref().unwrap_or(&problem.label);
+        format!("{}; {why}", problem.message)
+    });
+    Err(said.collect::<Vec<_>>().join(", "))
+}
+
 /// Why a reference has no value.
 enum Unfilled<'a> {
     Malformed(&'static str),
@@ -132,5 +153,27 @@ impl Unfilled<'_> {
                 message.to_owned()
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flags_value_is_filled_as_a_files_is() {
+        let environment = |name: &str| (name == "WORD").then(|| "hunter2".to_owned());
+        let fill = |value| fill_value(value, &environment);
+        assert_eq!(fill("${WORD}"), Ok("hunter2".to_owned()));
+        assert_eq!(
+            fill("a$b ${NO:-c} $${WORD}"),
+            Ok("a$b c ${WORD}".to_owned())
+        );
+        let unset = fill("${WORD} ${NO}").unwrap_err();
+        assert!(unset.contains("`NO` is not set; set it"), "{unset}");
+        assert!(!unset.contains("hunter2"), "{unset}");
+        let required = fill("${NO:?the password}").unwrap_err();
+        assert!(required.contains("the password"), "{required}");
+        assert!(fill("${WORD").is_err());
     }
 }

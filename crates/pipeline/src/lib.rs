@@ -33,7 +33,7 @@ mod validate;
 mod walk;
 
 pub use diagnostic::{Diagnostic, Severity};
-pub use env::Environment;
+pub use env::{Environment, fill_value};
 pub use model::*;
 pub use parse::parse;
 pub use reference::reference;

@@ -14,12 +14,12 @@ pub(super) mod report;
 pub(super) mod target;
 pub(super) mod values;
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use floodmark_generator::{Simulator, Tally};
+use floodmark_pipeline::{Environment, KafkaCluster, Secret};
 
 use self::flow::{Next, flow};
 use self::plan::Plan;
@@ -28,6 +28,7 @@ use self::report::{Ending, Report};
 use self::target::Target;
 use self::values::{Output, Rate};
 use super::exit::Failure;
+use super::load;
 use crate::os::StopFlag;
 
 const EXAMPLES: &str = "\
@@ -38,6 +39,12 @@ Examples:
   A million events with every trouble there is, as fast as possible; the report holds the right answer:
     floodmark generate --brokers localhost:9092 --topic sensor_events --rate max --count 1000000 \\
         --late 0.01 --bad 0.001 --anomalies 0.01 --disorder 5s --report truth.json
+
+  On a cluster with TLS and passwords (a build with the feature ssl):
+    floodmark generate --brokers kafka.example.com:9093 --topic sensor_events --rate 50 \\
+        --kafka security.protocol=SASL_SSL --kafka ssl.ca.location=/etc/kafka/ca.pem \\
+        --kafka sasl.mechanism=SCRAM-SHA-512 --kafka sasl.username=floodmark \\
+        --kafka 'sasl.password=${KAFKA_PASSWORD}'
 
   The same bytes every time, to look at or to keep:
     floodmark generate --out - --rate max --count 10 --start 2025-08-17T00:00:00Z
@@ -61,9 +68,12 @@ pub(crate) struct Args {
     #[arg(long, requires = "brokers")]
     topic: Option<String>,
 
-    /// Kafka client property (librdkafka's names); may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = values::property, requires = "brokers")]
-    kafka: Vec<(String, String)>,
+    /// Kafka client property, by librdkafka's name; may be repeated
+    ///
+    /// `${VAR}` in a value stands for an environment variable, as in a pipeline file. A password that is
+    /// given so, in single quotes, is in nobody's list of processes.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = values::unseen, requires = "brokers")]
+    kafka: Vec<Secret>,
 
     /// File to write JSON lines to, or - for standard output
     #[arg(long, value_name = "FILE", value_parser = values::output)]
@@ -129,16 +139,25 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    fn properties(&self) -> BTreeMap<&str, &str> {
+    /// The cluster that the flags name, if they do.
+    fn cluster(&self, environment: Environment<'_>) -> Result<Option<KafkaCluster>, String> {
+        let Some(brokers) = &self.brokers else {
+            return Ok(None);
+        };
         let pairs = self.kafka.iter();
-        pairs.map(|(key, value)| (&key[..], &value[..])).collect()
+        let properties = pairs.map(|pair| values::property(pair.expose(), environment));
+        Ok(Some(KafkaCluster {
+            brokers: brokers.clone(),
+            properties: properties.collect::<Result<_, _>>()?,
+        }))
     }
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let plan = Plan::new(args, jiff::Timestamp::now()).map_err(Failure::Usage)?;
+    let cluster = args.cluster(&load::variable).map_err(Failure::Usage)?;
     let stop = StopFlag::install();
-    let mut target = Target::open(args, &plan)?;
+    let mut target = Target::open(args, cluster.as_ref(), &plan)?;
     // Event time begins when events do: connecting has taken a while.
     let plan = Plan::new(args, jiff::Timestamp::now()).map_err(Failure::Usage)?;
     let started = Instant::now();

@@ -281,9 +281,37 @@ fn a_broker_out_of_reach_is_named_within_ten_seconds() {
     assert_eq!(output.status.code(), Some(1));
     let message = text(&output.stderr);
     assert!(
-        message.contains(&format!("cannot reach a Kafka broker at {port}")),
+        message.contains(&format!("that a Kafka broker listens on {port}")),
         "{message}"
     );
+}
+
+#[test]
+fn properties_take_variables_and_no_message_shows_a_value() {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic("events", 1, 1).unwrap();
+    let with = |property: &str| {
+        let brokers = cluster.bootstrap_servers();
+        let flags = ["--brokers", &brokers, "--topic", "events", "--count", "1"];
+        let mut command = generate(&[&flags[..], &["--kafka", property]].concat());
+        command.env("WORD", "hunter2").env("NUMBER", "1000");
+        command.env_remove("UNSET").output().unwrap()
+    };
+    let filled = with("queue.buffering.max.messages=${NUMBER}");
+    assert!(filled.status.success(), "{}", text(&filled.stderr));
+    for (property, code, explanation) in [
+        ("hunter2", 2, "--kafka takes KEY=VALUE"),
+        ("sasl.password:hunter2", 2, "--kafka takes KEY=VALUE"),
+        ("sasl.password=hunter2${UNSET}", 2, "`UNSET` is not set"),
+        ("sasl.pasword=${WORD}", 1, "No such configuration property"),
+        ("security.protocol=${WORD}", 1, "security.protocol"),
+    ] {
+        let output = with(property);
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{property}: {message}");
+        assert!(message.contains(explanation), "{property}: {message}");
+        assert!(!message.contains("hunter2"), "{property}: {message}");
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use floodmark_engine::runtime::StopSignal;
 use floodmark_generator::{Config, Simulator, Spacing};
+use floodmark_pipeline::KafkaCluster;
 
 use super::directory::Position;
 use crate::cli::generate::flow::{Next, Standing, flow};
@@ -126,11 +127,14 @@ impl Traffic {
         let (stop, progress) = (StopSignal::new(), Arc::new(Mutex::new(Progress::default())));
         let body = {
             let (stop, progress) = (stop.clone(), Arc::clone(&progress));
-            let (brokers, topic) = (brokers.to_owned(), topic.to_owned());
+            let topic = topic.to_owned();
+            let cluster = KafkaCluster {
+                brokers: brokers.to_owned(),
+                properties: BTreeMap::new(),
+            };
             // The client stays on the thread that made it.
             move || {
-                let none = BTreeMap::new();
-                let target = KafkaTarget::open(&brokers, &topic, &none, Some(flow.per_second))?;
+                let target = KafkaTarget::open(&cluster, &topic, Some(flow.per_second))?;
                 generate(&flow, position, target, &stop, &progress)
             }
         };

@@ -9,10 +9,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
+use floodmark_engine::kafka::admin::Topics;
+use floodmark_engine::kafka::create_failed;
 use floodmark_generator::Batch;
+use floodmark_pipeline::KafkaCluster;
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::error::KafkaError;
@@ -113,16 +116,16 @@ impl ProducerContext<NoCustomPartitioner> for Failures {
 impl KafkaTarget {
     /// Connects, and makes sure that the topic exists. `rate` is that of events per second, if limited.
     pub(in crate::cli) fn open(
-        brokers: &str,
+        cluster: &KafkaCluster,
         topic: &str,
-        properties: &BTreeMap<&str, &str>,
         rate: Option<f64>,
     ) -> anyhow::Result<Self> {
-        let config = client_config(brokers, properties, rate);
+        require_topic(cluster, topic)?;
+        let config = client_config(cluster, rate);
         let producer: BaseProducer<Failures> =
-            BaseProducer::from_config_and_context(&config, Failures::default())
-                .context("the Kafka client refuses its properties")?;
-        require_topic(&producer, brokers, topic)?;
+            BaseProducer::from_config_and_context(&config, Failures::default()).map_err(
+                |error| create_failed(format!("connect to Kafka at {}", cluster.brokers), &error),
+            )?;
         let queue_records = config
             .get(QUEUE_PROPERTY)
             .and_then(|text| text.parse().ok());
@@ -205,15 +208,11 @@ impl KafkaTarget {
     }
 }
 
-fn client_config(
-    brokers: &str,
-    properties: &BTreeMap<&str, &str>,
-    rate: Option<f64>,
-) -> ClientConfig {
+fn client_config(cluster: &KafkaCluster, rate: Option<f64>) -> ClientConfig {
     let prompt = rate.is_some_and(|rate| rate < PROMPT_RATE);
     let mut config = ClientConfig::new();
     config
-        .set("bootstrap.servers", brokers)
+        .set("bootstrap.servers", &cluster.brokers)
         .set("client.id", "floodmark-generate")
         // A retried send neither doubles nor reorders.
         .set("enable.idempotence", "true")
@@ -227,33 +226,22 @@ fn client_config(
         // Success is what `flush` waits for; reporting it per record would cost more than sending.
         .set("delivery.report.only.error", "true")
         .set("message.timeout.ms", "60000");
-    for (key, value) in properties {
-        config.set(*key, *value);
+    for (name, value) in &cluster.properties {
+        config.set(name, value.expose());
     }
     config
 }
 
-/// Looks through all topics rather than asking for the one: asking could create it.
-fn require_topic(
-    producer: &BaseProducer<Failures>,
-    brokers: &str,
-    topic: &str,
-) -> anyhow::Result<()> {
-    let metadata = match producer.client().fetch_metadata(None, METADATA_TIMEOUT) {
-        Ok(metadata) => metadata,
-        Err(error) => {
-            producer.poll(Duration::from_millis(10));
-            bail!(
-                "cannot reach a Kafka broker at {brokers} ({error}){}",
-                producer.context().complaint()
-            );
-        }
-    };
-    if metadata.topics().iter().any(|known| known.name() == topic) {
-        return Ok(());
+/// Asks as the engine does, which knows what is wrong with a cluster that does not answer. Asking does not
+/// create the topic.
+fn require_topic(cluster: &KafkaCluster, topic: &str) -> anyhow::Result<()> {
+    let deadline = Instant::now() + METADATA_TIMEOUT;
+    match Topics::new(cluster)?.partitions(topic, deadline)? {
+        Some(_) => Ok(()),
+        None => bail!(
+            "topic '{topic}' does not exist on {}; create it with `floodmark topics create FILE` \
+             or with kafka-topics",
+            cluster.brokers
+        ),
     }
-    bail!(
-        "topic '{topic}' does not exist on {brokers}; create it with `floodmark topics create FILE` \
-         or with kafka-topics"
-    )
 }

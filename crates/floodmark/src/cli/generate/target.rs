@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Write};
 
 use anyhow::Context;
 use floodmark_generator::Batch;
+use floodmark_pipeline::KafkaCluster;
 
 use super::Args;
 use super::kafka::KafkaTarget;
@@ -33,16 +34,19 @@ pub(in crate::cli) enum Sent {
 
 impl Target {
     /// Opens what the flags name.
-    pub(super) fn open(args: &Args, plan: &Plan) -> anyhow::Result<Self> {
-        match (&args.out, &args.brokers, &args.topic) {
+    pub(super) fn open(
+        args: &Args,
+        cluster: Option<&KafkaCluster>,
+        plan: &Plan,
+    ) -> anyhow::Result<Self> {
+        match (&args.out, cluster, &args.topic) {
             (Some(Output::File(path)), ..) => {
                 let name = path.display().to_string();
                 let file = File::create(path).with_context(|| format!("cannot create {name}"))?;
                 Ok(Self::File(file, name))
             }
-            (None, Some(brokers), Some(topic)) => {
-                let target = KafkaTarget::open(brokers, topic, &args.properties(), plan.rate)?;
-                Ok(Self::Kafka(target))
+            (None, Some(cluster), Some(topic)) => {
+                Ok(Self::Kafka(KafkaTarget::open(cluster, topic, plan.rate)?))
             }
             // The flags' parser sees to it that there is a target.
             _ => Ok(Self::Stdout),

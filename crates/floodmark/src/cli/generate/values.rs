@@ -1,9 +1,11 @@
 //! How the flags' values are written.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use floodmark_generator::config::MAX_DEVICES;
+use floodmark_pipeline::{Environment, Secret, fill_value};
 use jiff::{Span, SpanRelativeTo, Timestamp, civil, tz::TimeZone};
 
 /// Where lines go.
@@ -88,10 +90,23 @@ pub(super) fn instant(text: &str) -> Result<Timestamp, String> {
         .ok_or_else(|| "give a time, such as 2025-08-17T12:00:00Z or 2025-08-17".to_owned())
 }
 
-pub(super) fn property(text: &str) -> Result<(String, String), String> {
+/// Takes a value that is looked at later: the flags' parser would repeat what it refuses.
+pub(super) fn unseen(text: &str) -> Result<Secret, Infallible> {
+    Ok(Secret::new(text))
+}
+
+pub(super) fn property(
+    text: &str,
+    environment: Environment<'_>,
+) -> Result<(String, Secret), String> {
     match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
-        _ => Err("give KEY=VALUE, such as security.protocol=SASL_SSL".to_owned()),
+        Some((key, value)) if !key.trim().is_empty() => {
+            let key = key.trim();
+            let value = fill_value(value, environment)
+                .map_err(|reason| format!("--kafka {key}=…: {reason}"))?;
+            Ok((key.to_owned(), Secret::new(value)))
+        }
+        _ => Err("--kafka takes KEY=VALUE, such as security.protocol=SASL_SSL".to_owned()),
     }
 }
 
