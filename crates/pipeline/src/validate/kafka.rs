@@ -103,6 +103,12 @@ const JAVA_ONLY: [(&str, &str); 8] = [
     ),
 ];
 
+/// Both names of one property.
+const MECHANISM: [&str; 2] = ["sasl.mechanism", "sasl.mechanisms"];
+
+/// SASL mechanisms for which no build has what they need: a library, or somebody who fetches tokens.
+const NOT_BUILT_IN: [&str; 2] = ["GSSAPI", "OAUTHBEARER"];
+
 impl Validator<'_> {
     pub(super) fn source_cluster(&mut self, raw: &RawKafkaSource) -> Option<KafkaCluster> {
         let brokers = self.brokers(&raw.brokers);
@@ -193,7 +199,7 @@ impl Validator<'_> {
         let mut properties = BTreeMap::new();
         let mut sound = true;
         for (name, key, value) in flat {
-            sound &= self.property(&name, key);
+            sound &= self.property(&name, key, value);
             if properties
                 .insert(name.clone(), Secret::new(value.value.clone()))
                 .is_some()
@@ -212,7 +218,7 @@ impl Validator<'_> {
         sound.then_some(properties)
     }
 
-    fn property(&mut self, name: &str, key: &Key) -> bool {
+    fn property(&mut self, name: &str, key: &Key, value: &Text) -> bool {
         let find = |table: &'static [(&str, &str)]| table.iter().find(|(other, _)| *other == name);
         let (code, message, reason) = if let Some((_, reason)) = find(&MANAGED) {
             let message = format!("`{name}` is set by the engine itself");
@@ -220,6 +226,8 @@ impl Validator<'_> {
         } else if let Some((_, reason)) = find(&JAVA_ONLY) {
             let message = format!("`{name}` is a property of the Java client");
             ("java-property", message, reason)
+        } else if MECHANISM.contains(&name) {
+            return self.mechanism(value);
         } else {
             return true;
         };
@@ -227,6 +235,20 @@ impl Validator<'_> {
             Diagnostic::error(code, key.span, message)
                 .label("take it out")
                 .help(*reason),
+        );
+        false
+    }
+
+    /// Refuses by the constant's name: a property's value is never shown.
+    fn mechanism(&mut self, value: &Text) -> bool {
+        let same = |name: &&&str| name.eq_ignore_ascii_case(value.value.trim());
+        let Some(name) = NOT_BUILT_IN.iter().find(same) else {
+            return true;
+        };
+        let message = format!("the SASL mechanism {name} is not built in");
+        self.problems.push(
+            Diagnostic::error("unsupported-mechanism", value.span, message)
+                .label("expected PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"),
         );
         false
     }

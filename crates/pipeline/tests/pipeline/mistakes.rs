@@ -186,6 +186,11 @@ fn kafka_properties_of_the_engine_are_refused_in_every_spelling() {
         with("sasl.jaas.config = \"x\""),
         one("java-property", "config")
     );
+    assert_eq!(with("sasl.mechanism = \"PLAIN\""), []);
+    assert_eq!(
+        with("sasl.mechanisms = \"OAuthBearer\""),
+        one("unsupported-mechanism", "\"OAuthBearer\"")
+    );
     assert_eq!(
         with("a.b = 1\n\"a.b\" = 2"),
         one("duplicate-name", "\"a.b\"")
