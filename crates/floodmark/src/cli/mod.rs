@@ -22,6 +22,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// What a build may have or lack, and where to look which it is: `--version` is one line, which scripts read.
+const FEATURES: &str = match (cfg!(feature = "ssl"), cfg!(feature = "otlp")) {
+    (false, false) => "Built without TLS to Kafka (ssl) and without traces (otlp).",
+    (true, false) => "Built with TLS to Kafka (ssl), without traces (otlp).",
+    (false, true) => "Built without TLS to Kafka (ssl), with traces (otlp).",
+    (true, true) => "Built with TLS to Kafka (ssl) and with traces (otlp).",
+};
+
 /// Event-time streaming pipelines: Kafka in, SQL over windows, Parquet and alerts out,
 /// exactly once.
 #[derive(Debug, Parser)]
@@ -29,7 +37,8 @@ use clap::{Parser, Subcommand};
     name = "floodmark",
     version,
     propagate_version = true,
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    after_help = FEATURES
 )]
 struct Cli {
     #[command(subcommand)]
