@@ -127,13 +127,23 @@ def test_the_dockerfile_has_no_lint(root):
 
 
 def test_the_image_has_all_that_the_binary_is_linked_with():
-    """distroless/cc has the C library, libgcc and libstdc++, and nothing else."""
+    """distroless/cc has the C library, libgcc, libstdc++ and OpenSSL, and nothing else."""
     from floodmark import binary
 
     found = subprocess.run(["ldd", binary()], capture_output=True, text=True, check=True).stdout
     libraries = {line.split()[0].rpartition("/")[2] for line in found.splitlines()}
-    there = r"linux-vdso|ld-linux|lib(c|m|dl|pthread|rt|gcc_s|stdc\+\+)\.so"
+    there = r"linux-vdso|ld-linux|lib(c|m|dl|pthread|rt|gcc_s|stdc\+\+|ssl|crypto)\.so"
     assert [name for name in libraries if not re.match(there, name)] == []
+
+
+def test_the_image_has_tls_to_kafka(root):
+    """The dependencies' layer too, or it would be built for nothing."""
+    dockerfile = (root / "deploy/Dockerfile").read_text()
+    builds = re.findall(r"cargo (?:chef cook|build) --release [^\n]*", dockerfile)
+    assert len(builds) == 2 and all("--features ssl " in line for line in builds), builds
+    assert {"libssl-dev", "pkg-config"} <= set(dockerfile.split())
+    # From Debian 12 on it is OpenSSL 3 on both sides, but not of one version.
+    assert "-slim-bookworm" in dockerfile and "/cc-debian12:" in dockerfile
 
 
 def test_the_image_is_built_from_all_that_the_build_includes(root):
