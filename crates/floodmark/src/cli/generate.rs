@@ -72,7 +72,7 @@ pub(crate) struct Args {
     ///
     /// `${VAR}` in a value stands for an environment variable, as in a pipeline file. A password that is
     /// given so, in single quotes, is in nobody's list of processes.
-    #[arg(long, value_name = "KEY=VALUE", value_parser = values::unseen, requires = "brokers")]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = values::unseen(), requires = "brokers")]
     kafka: Vec<Secret>,
 
     /// File to write JSON lines to, or - for standard output

@@ -13,21 +13,6 @@ mod process;
 use std::path::Path;
 use std::process::Command;
 
-#[test]
-fn the_version_is_one_line_whatever_is_built_in_and_the_help_says_what_is() {
-    let version = floodmark(&["--version"], &[]);
-    let line = format!("floodmark {}\n", env!("CARGO_PKG_VERSION"));
-    let wanted = format!("exit code: 0\n----- stdout -----\n{line}----- stderr -----\n");
-    assert_eq!(version, wanted);
-    let help = floodmark(&["--help"], &[]);
-    let tls = if cfg!(feature = "ssl") {
-        "Built with TLS to Kafka (ssl)"
-    } else {
-        "Built without TLS to Kafka (ssl)"
-    };
-    assert!(help.contains(tls), "{help}");
-}
-
 /// Runs `floodmark` in the repository's root with no variables but those given.
 fn floodmark(arguments: &[&str], variables: &[(&str, &str)]) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -47,4 +32,19 @@ fn floodmark(arguments: &[&str], variables: &[(&str, &str)]) -> String {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
     )
+}
+
+#[test]
+fn the_version_is_one_line_whatever_is_built_in_and_the_help_says_what_is() {
+    let version = floodmark(&["--version"], &[]);
+    let line = format!("floodmark {}\n", env!("CARGO_PKG_VERSION"));
+    let wanted = format!("exit code: 0\n----- stdout -----\n{line}----- stderr -----\n");
+    assert_eq!(version, wanted);
+    let help = floodmark(&["--help"], &[]);
+    let tls = if cfg!(feature = "ssl") {
+        "Built with TLS to Kafka (ssl)"
+    } else {
+        "Built without TLS to Kafka (ssl)"
+    };
+    assert!(help.contains(tls), "{help}");
 }

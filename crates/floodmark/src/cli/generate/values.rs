@@ -1,9 +1,9 @@
 //! How the flags' values are written.
 
-use std::convert::Infallible;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{StringValueParser, TypedValueParser};
 use floodmark_generator::config::MAX_DEVICES;
 use floodmark_pipeline::{Environment, Secret, fill_value};
 use jiff::{Span, SpanRelativeTo, Timestamp, civil, tz::TimeZone};
@@ -91,8 +91,8 @@ pub(super) fn instant(text: &str) -> Result<Timestamp, String> {
 }
 
 /// Takes a value that is looked at later: the flags' parser would repeat what it refuses.
-pub(super) fn unseen(text: &str) -> Result<Secret, Infallible> {
-    Ok(Secret::new(text))
+pub(super) fn unseen() -> impl TypedValueParser<Value = Secret> {
+    StringValueParser::new().map(Secret::new)
 }
 
 pub(super) fn property(
