@@ -244,6 +244,7 @@ MUTATIONS = (
             edit(
                 "runtime/barrier.rs",
                 """store.put_states(written).await?;
+        spans::states_stored(files, bytes);
         let outcome = store.put(&self.manifest).await?;
         Ok((self.manifest, outcome))""",
                 "let outcome = store.put(&self.manifest).await?; "
