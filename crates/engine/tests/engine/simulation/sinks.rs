@@ -99,10 +99,10 @@ pub(super) async fn open(
     Ok(queues)
 }
 
-fn of_sink(output: &str, source: SinkError) -> EngineError {
+fn of_sink(output: &str, cause: SinkError) -> EngineError {
     EngineError::Sink {
         sink: output.to_owned(),
-        source,
+        cause,
     }
 }
 
