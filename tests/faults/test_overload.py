@@ -7,14 +7,16 @@ import pytest
 from s3_proxy import Exchange
 from waiting import wait_until
 
-# How long the input is too much. The longer, the larger the files that the backlog makes, and each has to
-# pass the line within the 30 seconds of a request.
+# How long the input is too much. The longer, the larger the files that the backlog makes.
 SECONDS = int(os.environ.get("FLOODMARK_FAULTS_OVERLOAD", "60"))
 RATE = 6_000
 # A row takes about 9 bytes of the raw output's files: a third of the rate gets through.
 BYTES_PER_SECOND = 18_000
 MEBIBYTE = 1 << 20
-# Queues fill up at first; what a slow sink may hold is bounded from then on.
+# What docs/operations/running.md says may be held: fetched records, rows of open files, parts of files on
+# their way, queues; and once more a Parquet sink's share, for the allocator.
+HELD = (48 + 64 + 48 + 32 + 64) * MEBIBYTE
+# How much of that may still come when most of the time is over.
 HEADROOM = 64 * MEBIBYTE
 
 
@@ -68,9 +70,10 @@ def test_three_times_what_a_slow_sink_takes_leaves_memory_flat_and_recovers(make
         memory.append(resident(run))
         lags.append(sum(job.topics.ends(job.source).values()) - sum(job.positions().values()))
 
+    # From the start, so that no backlog of before makes one large file for the narrow line.
+    run = job.start()
+    job.wait_for_epochs(run, 1)
     with job.load(seconds=SECONDS, rate=RATE, speed=1):
-        run = job.start()
-        job.wait_for_epochs(run, 2)
         with between.doing(line, "put", "part", path="/raw/"):
             ends = threading.Event()
             threading.Timer(SECONDS * 0.9, ends.set).start()
@@ -80,8 +83,9 @@ def test_three_times_what_a_slow_sink_takes_leaves_memory_flat_and_recovers(make
     print(f"memory MiB {[m // MEBIBYTE for m in memory[:: max(1, len(memory) // 20)]]}")
     print(f"lag {lags[:: max(1, len(lags) // 20)]}, {line.passed} bytes passed")
     assert max(lags) > RATE * SECONDS // 3, f"it was no overload: {lags}"
-    third = len(memory) // 3
-    assert max(memory[third:]) < max(memory[:third]) + HEADROOM, f"memory grew: {memory}"
+    assert max(memory) < memory[0] + HELD, f"more is held than may be: {memory}"
+    most = len(memory) * 2 // 3
+    assert max(memory[most:]) < max(memory[:most]) + HEADROOM, f"memory grew: {memory}"
     assert "lag=" in run.output() and reported_lag(run) > RATE, "nobody was told of the lag"
     wait_until("it has recovered", lambda: job.positions() == job.topics.ends(job.source), 600, run=run)
     job.goes_on_by_itself(run)

@@ -132,11 +132,13 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// INV-CHAIN, seen from outside: generations never go back. No more can be said of what is read:
-    /// an instance that has lost a race for the claim may find the number free again that it had
-    /// wanted, and its manifest is there until it has seen that there are later ones.
+    /// INV-CHAIN, seen from outside: generations never go back, but for a claim that has lost its
+    /// race. No more can be said of what is read: an instance that slept may find the number free again
+    /// that it had wanted, and its manifest is there until it has seen that there are later ones, or
+    /// for good if it dies before. If it was about to take over, it names the generation after the
+    /// owner's, which may still be the newest one's.
     pub(super) fn check_before(&self, later: &Self) -> Result<(), String> {
-        if self.generation <= later.generation {
+        if self.generation <= later.generation.next() {
             return Ok(());
         }
         let (before, after) = (self.describe(), later.describe());
@@ -306,7 +308,8 @@ pub(super) mod tests {
         let newest = link(7, 2, "second");
         assert_eq!(link(5, 2, "too late").check_before(&newest), Ok(()));
         assert_eq!(link(6, 1, "first").check_before(&newest), Ok(()));
-        let refused = link(6, 3, "third").check_before(&newest);
+        assert_eq!(link(5, 3, "died at it").check_before(&newest), Ok(()));
+        let refused = link(6, 4, "fourth").check_before(&newest);
         assert!(refused.is_err_and(|reason| reason.starts_with("INV-CHAIN")));
     }
 

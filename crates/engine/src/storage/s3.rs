@@ -23,7 +23,8 @@ const DEFAULT_REGION: &str = "us-east-1";
 /// Longest time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Longest time of one request, body included.
+/// Longest silence of a server, and the time of a request that carries nothing; what it carries is given
+/// more, see [`listening`](super::listening).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The same of a copy: the server answers when it is done, and a file may have gigabytes.
@@ -131,14 +132,15 @@ impl Config {
         };
         let (init_backoff, max_backoff) = BACKOFF;
         let mut builder = AmazonS3Builder::new()
-            .with_http_connector(Listening::new(self.place(), retries))
+            .with_http_connector(Listening::new(self.place(), request_timeout, retries))
             .with_bucket_name(&self.bucket)
             .with_virtual_hosted_style_request(false)
             .with_client_options(
                 ClientOptions::new()
                     .with_allow_http(self.allow_http)
                     .with_connect_timeout(CONNECT_TIMEOUT)
-                    .with_timeout(request_timeout),
+                    // The connector watches the time: how long is too long depends on the request.
+                    .with_timeout_disabled(),
             )
             .with_retry(RetryConfig {
                 backoff: BackoffConfig {

@@ -4,38 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::floodmark;
-
-const PIPELINE: &str = r#"
-name = "site"
-[sources.readings]
-type = "file"
-path = "DIR/readings-*.jsonl"
-on_bad_record = "skip"
-[sources.readings.schema]
-device_id = "STRING NOT NULL"
-ts = "TIMESTAMP NOT NULL"
-x = "DOUBLE"
-[sources.readings.event_time]
-column = "ts"
-delay = "10 seconds"
-[outputs.windows]
-query = """
-SELECT window.start AS window_start, device_id, count(*) AS n
-FROM readings GROUP BY window(ts, '1 minute'), device_id
-"""
-[outputs.windows.sink]
-type = "parquet"
-path = "DIR/windows"
-compression = "none"
-[outputs.high]
-query = "SELECT device_id, x FROM readings WHERE x > 1"
-[outputs.high.sink]
-type = "parquet"
-path = "DIR/high"
-[checkpoint]
-path = "DIR/checkpoint"
-"#;
+use super::{SITE, floodmark};
 
 /// A pipeline that has run once: one window has fired, another one is open.
 struct Site {
@@ -48,7 +17,7 @@ impl Site {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().to_str().unwrap();
         let file = dir.path().join("site.toml");
-        fs::write(&file, PIPELINE.replace("DIR", path)).unwrap();
+        fs::write(&file, SITE.replace("DIR", path)).unwrap();
         let file = file.to_str().unwrap().to_owned();
         let site = Self { dir, file };
         site.append(0, 3);

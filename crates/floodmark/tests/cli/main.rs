@@ -13,6 +13,9 @@ mod process;
 use std::path::Path;
 use std::process::Command;
 
+/// A pipeline over files, in a directory that it calls DIR.
+const SITE: &str = include_str!("site.toml");
+
 /// Runs `floodmark` in the repository's root with no variables but those given.
 fn floodmark(arguments: &[&str], variables: &[(&str, &str)]) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -203,10 +203,15 @@ impl fmt::Display for Client {
     }
 }
 
+/// A time after everything here was written.
+pub(super) fn later() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1)
+}
+
 fn meta(location: Path, size: u64) -> ObjectMeta {
     ObjectMeta {
         location,
-        last_modified: std::time::SystemTime::UNIX_EPOCH.into(),
+        last_modified: SystemTime::UNIX_EPOCH.into(),
         size,
         e_tag: None,
         version: None,

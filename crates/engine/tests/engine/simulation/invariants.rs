@@ -41,7 +41,7 @@ pub(super) struct Observer {
     noted: (Epoch, Vec<i64>),
     /// The same of each manifest.
     manifests: BTreeMap<Epoch, Vec<i64>>,
-    /// Rows of each state file, batch by batch.
+    /// Rows of each state file that is there, batch by batch.
     states: HashMap<String, Vec<Vec<usize>>>,
     /// Rows of each file that was ever staged.
     staged: HashMap<String, Vec<usize>>,
@@ -175,6 +175,7 @@ impl Observer {
                 "INV-FILES: {path} is deleted, the newest manifest needs it"
             ));
         }
+        self.states.remove(path);
         if let Some(name) = published_name(path)
             && self.is_pending(name)
         {
@@ -277,7 +278,7 @@ impl Observer {
             .keys()
             .find(|file| !self.states.contains_key(*file))
         {
-            return Err(format!("INV-FILES: {gone} was never written"));
+            return Err(format!("INV-FILES: {gone} is not there"));
         }
         self.check_files(manifest)?;
         self.check_records(manifest)

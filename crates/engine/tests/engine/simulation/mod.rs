@@ -3,7 +3,7 @@
 //! ```text
 //!   seed ─> driver ─> what is due first ─> requests to the bucket: served, lost, repeated, late
 //!              │                           turns of instances (coordinator, sinks, claims)
-//!              │                           chaos: start another, kill, pause
+//!              │                           chaos: start another, kill, pause, `checkpoint gc`
 //!              └─ after each step: the invariants of `invariants`
 //! ```
 //!
@@ -31,9 +31,10 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
+use floodmark_engine::checkpoint::CheckpointStore;
 use rand::Rng;
 
-use self::bucket::Answer;
+use self::bucket::{Answer, Ask};
 use self::instance::End;
 use self::world::{Event, InstanceId, Life, Shared, Ticks};
 
@@ -42,6 +43,12 @@ const SEEDS: u64 = 3_000;
 
 /// Instances that a world sees before the last one.
 const MOST_INSTANCES: usize = 6;
+
+/// Ticks from one interference to the next.
+const MOST_PAUSE: Ticks = 250;
+
+/// Ticks that pass after the last one.
+const MOST_QUIET: Ticks = 2_000;
 
 /// How often the last instance may give way to one that started just before it.
 const MOST_FINALS: usize = 8;
@@ -121,7 +128,7 @@ fn simulate(seed: u64, trace: bool) -> Result<Seen, String> {
         let world = Shared::new(seed, trace);
         let (chaos, calm) = {
             let mut world = world.lock();
-            (world.rng.random_range(0..12), world.temper.fault == 0.0)
+            (world.rng.random_range(1..13), world.temper.fault == 0.0)
         };
         let mut driver = Driver {
             world,
@@ -132,7 +139,7 @@ fn simulate(seed: u64, trace: bool) -> Result<Seen, String> {
             newest: InstanceId(0),
         };
         driver.start(false);
-        driver.schedule_chaos();
+        driver.schedule_chaos(MOST_PAUSE);
         driver.drive(&idle).await
     })
 }
@@ -252,7 +259,9 @@ impl Driver {
             world.serve(from, &request);
             return;
         };
-        let fault = world.is_fault().then(|| world.rng.random_range(0..5));
+        let is_copy = matches!(request.ask, Ask::Copy { .. });
+        let faults = if is_copy { 8 } else { 5 };
+        let fault = world.is_fault().then(|| world.rng.random_range(0..faults));
         let late = world.rng.random_range(50..3_000);
         let nobody = |request| Event::Request {
             from,
@@ -284,10 +293,12 @@ impl Driver {
                 answer
             }
             // The client gives up, and then it arrives.
-            Some(_) => {
+            Some(4) => {
                 world.schedule(late, nobody(request));
                 Answer::Unavailable
             }
+            // A server may begin to answer before it has copied, and fail at that.
+            Some(_) => Answer::Done,
             None => world.serve(from, &request),
         };
         world.schedule_soon(Event::Answer {
@@ -297,9 +308,10 @@ impl Driver {
         });
     }
 
-    fn schedule_chaos(&self) {
+    /// Within so many ticks.
+    fn schedule_chaos(&self, most: Ticks) {
         let mut world = self.world.lock();
-        let after: Ticks = world.rng.random_range(1..250);
+        let after: Ticks = world.rng.random_range(1..most);
         world.schedule(after, Event::Chaos);
     }
 
@@ -309,22 +321,28 @@ impl Driver {
             return;
         }
         self.chaos -= 1;
+        if self.chaos == 0 {
+            // Whoever lives then gets further, while requests still fail.
+            self.schedule_chaos(MOST_QUIET);
+            return;
+        }
         let (choice, victim) = {
             let mut world = self.world.lock();
             let alive: Vec<usize> = (0..world.lives.len())
                 .filter(|id| !world.lives[*id].dead)
                 .collect();
-            let choice = world.rng.random_range(0..4);
+            let choice = world.rng.random_range(0..5);
             let victim = (!alive.is_empty()).then(|| alive[world.rng.random_range(0..alive.len())]);
             (choice, victim.map(InstanceId))
         };
         match (choice, victim) {
             (0, Some(victim)) => self.kill(victim),
             (1, Some(victim)) => self.pause(victim),
+            (2, _) => self.tidy(),
             _ if (self.seen.instances as usize) < MOST_INSTANCES => self.start(false),
             _ => {}
         }
-        self.schedule_chaos();
+        self.schedule_chaos(MOST_PAUSE);
     }
 
     fn kill(&mut self, victim: InstanceId) {
@@ -341,6 +359,29 @@ impl Driver {
         world.lives[victim.0].paused_until = until;
         world.say(|| format!("i{} is paused until {until}", victim.0));
         self.seen.paused += 1;
+    }
+
+    /// Somebody runs `checkpoint gc`, which may die or sleep at any step as an instance may. Nothing is
+    /// too young to go.
+    fn tidy(&self) {
+        let mut world = self.world.lock();
+        let id = InstanceId(world.lives.len());
+        world.lives.push(Life::default());
+        world.tasks.push(Vec::new());
+        let retain = world.rng.random_range(1..4);
+        world.say(|| format!("i{} is `checkpoint gc`, retaining {retain}", id.0));
+        drop(world);
+        let shared = self.world.clone();
+        sinks::spawn(&self.world, id, async move {
+            let store = bucket::store(&shared, id, "checkpoint");
+            let checkpoints = CheckpointStore::new(store.clone(), retain);
+            // If it fails somebody runs it again.
+            let superseded = checkpoints.superseded(bucket::later()).await;
+            for entry in superseded.unwrap_or_default() {
+                let _ = store.delete(&entry.name).await;
+            }
+            shared.lock().kill(id);
+        });
     }
 
     /// The last part: no more faults, one more instance that goes on to the end. The others are

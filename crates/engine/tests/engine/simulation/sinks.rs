@@ -16,7 +16,7 @@ use floodmark_engine::sink::parquet::protocol::{
 };
 use floodmark_engine::sink::{CommitPermit, OutputRows, PreCommit, Progress, Sink, SinkError};
 use floodmark_engine::storage::Store;
-use floodmark_engine::units::{Epoch, Offset, Partition, SourceId};
+use floodmark_engine::units::{Epoch, Generation, Offset, Partition, SourceId};
 use floodmark_pipeline::KafkaCluster;
 use rand::Rng;
 use tokio::sync::mpsc;
@@ -67,7 +67,7 @@ pub(super) async fn open(
             return Err(fenced(&successor.instance));
         }
         // It may sleep here, and be replaced.
-        world.turn(id).await;
+        world.doze(id).await;
         let opened = match output {
             CURATED => Ok(AnySink::Files(Files::open(world, id, name, claimed))),
             ALERTS => ahead(world, id, claimed),
@@ -99,10 +99,10 @@ pub(super) async fn open(
     Ok(queues)
 }
 
-fn of_sink(output: &str, source: SinkError) -> EngineError {
+fn of_sink(output: &str, cause: SinkError) -> EngineError {
     EngineError::Sink {
         sink: output.to_owned(),
-        source,
+        cause,
     }
 }
 
@@ -171,7 +171,7 @@ impl AnySink {
             }
             SinkCommand::Commit(permit) => {
                 match self {
-                    Self::Files(files) => files.work.commit(&permit).await.map(drop)?,
+                    Self::Files(files) => files.commit(&permit).await?,
                     Self::Kafka(sink) => sink.commit(&permit).map(drop)?,
                 }
                 Some(Said::Committed(id))
@@ -209,11 +209,14 @@ fn write(
 /// The Parquet sink without Parquet: its names, its staged work, its carried rows.
 struct Files {
     world: Shared,
+    id: InstanceId,
+    generation: Generation,
     store: Store,
     names: Names,
     work: StagedWork,
     open: Vec<usize>,
     staged: Vec<StagedFile>,
+    cleaned: bool,
 }
 
 impl Files {
@@ -222,11 +225,14 @@ impl Files {
         let generation = claimed.manifest().generation;
         Self {
             world: world.clone(),
+            id,
+            generation,
             names: Names::new("simulated", CURATED, generation, name, ".rows"),
             work: StagedWork::new(CURATED, store.clone()),
             store,
             open: Vec::new(),
             staged: Vec::new(),
+            cleaned: false,
         }
     }
 
@@ -236,6 +242,25 @@ impl Files {
         self.names.begin(permit.epoch().next());
         self.open = work.carried.iter().flat_map(rows_of).collect();
         Ok(())
+    }
+
+    async fn commit(&mut self, permit: &CommitPermit) -> Result<(), SinkError> {
+        self.work.commit(permit).await?;
+        if !std::mem::replace(&mut self.cleaned, true) {
+            self.clean_leftovers();
+        }
+        Ok(())
+    }
+
+    /// Removes what dead instances left, beside the work. Production waits for a day; here nothing is
+    /// too young, so that only whose it is keeps it.
+    fn clean_leftovers(&self) {
+        let store = self.store.clone();
+        let dead = Names::before("simulated", CURATED, self.generation);
+        spawn(&self.world, self.id, async move {
+            // What is not removed now is removed by the next instance.
+            let _ = store.clean_leftovers("", bucket::later(), dead).await;
+        });
     }
 
     async fn write(&mut self, rows: Vec<usize>) -> Result<(), SinkError> {

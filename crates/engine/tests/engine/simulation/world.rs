@@ -149,6 +149,19 @@ impl Shared {
         gone.await.expect("the world outlives everybody in it");
     }
 
+    /// The same; now and then it is long until then.
+    pub(super) async fn doze(&self, of: InstanceId) {
+        let ticks = {
+            let mut world = self.lock();
+            let long = world.rng.random_range(0..8) == 0;
+            long.then(|| world.rng.random_range(20..1_000))
+        };
+        match ticks {
+            Some(ticks) => self.wait(of, ticks).await,
+            None => self.turn(of).await,
+        }
+    }
+
     /// Asks the object store.
     pub(super) async fn ask(&self, from: InstanceId, request: Request) -> Answer {
         let (reply, answer) = oneshot::channel();

@@ -9,38 +9,8 @@ use std::time::{Duration, Instant};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 
-use super::super::floodmark;
+use super::super::{SITE, floodmark};
 use super::collector::{Collector, Request, attributes, spans};
-
-const PIPELINE: &str = r#"
-name = "site"
-[sources.readings]
-type = "file"
-path = "DIR/readings.jsonl"
-on_bad_record = "skip"
-[sources.readings.schema]
-device_id = "STRING NOT NULL"
-ts = "TIMESTAMP NOT NULL"
-x = "DOUBLE"
-[sources.readings.event_time]
-column = "ts"
-delay = "10 seconds"
-[outputs.windows]
-query = """
-SELECT window.start AS window_start, device_id, count(*) AS n
-FROM readings GROUP BY window(ts, '1 minute'), device_id
-"""
-[outputs.windows.sink]
-type = "parquet"
-path = "DIR/windows"
-[outputs.high]
-query = "SELECT device_id, x FROM readings WHERE x > 0"
-[outputs.high.sink]
-type = "parquet"
-path = "DIR/high"
-[checkpoint]
-path = "DIR/checkpoint"
-"#;
 
 /// What stands in each row and must be in no trace.
 const DEVICE: &str = "device-of-somebody";
@@ -57,14 +27,14 @@ impl Site {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().to_str().unwrap();
-        fs::write(dir.path().join("site.toml"), PIPELINE.replace("DIR", path)).unwrap();
+        fs::write(dir.path().join("site.toml"), SITE.replace("DIR", path)).unwrap();
         let reading = |minute| {
             format!(
                 "{{\"device_id\":\"{DEVICE}\",\"ts\":\"2025-08-17T12:{minute:02}:05Z\",\"x\":{minute}}}\n"
             )
         };
         let lines: String = (0..3).map(reading).collect();
-        fs::write(dir.path().join("readings.jsonl"), lines).unwrap();
+        fs::write(dir.path().join("readings-00.jsonl"), lines).unwrap();
         Self { dir }
     }
 
@@ -220,7 +190,7 @@ fn spans_say_what_they_are_about() {
     let rows = commits
         .iter()
         .filter_map(|span| attributes(&span.attributes).get("rows").cloned());
-    assert_eq!(rows.collect::<Vec<_>>(), ["2"]);
+    assert_eq!(rows.collect::<Vec<_>>(), ["1"]);
 
     let resource = requests[0].decode().resource_spans[0].resource.clone();
     let resource = attributes(&resource.unwrap().attributes);
