@@ -14,6 +14,8 @@ use rdkafka::producer::ProducerContext;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use serde::Deserialize;
 
+use super::complaints::{code_of, listener_hint, refusal_in};
+
 /// What a client has told since it was made. Shared between the client's callbacks and its owner.
 #[derive(Debug, Default)]
 pub(crate) struct EventLog {
@@ -56,7 +58,7 @@ impl EventLog {
         if code == RDKafkaErrorCode::AllBrokersDown {
             self.set_connected(false);
         }
-        let code = super::error::code_of(code, reason);
+        let code = code_of(code, reason);
         let mut last = lock(&self.last_error);
         // "all brokers are down" follows the error that says why; keep the why.
         if code != RDKafkaErrorCode::AllBrokersDown || last.is_none() {
@@ -82,19 +84,6 @@ impl ClientEvents {
     }
 }
 
-/// The right that a log line says is missing. What fails after a refusal within a transaction may only
-/// say that there is no transaction.
-fn refusal_in(message: &str) -> Option<RDKafkaErrorCode> {
-    [
-        RDKafkaErrorCode::TopicAuthorizationFailed,
-        RDKafkaErrorCode::GroupAuthorizationFailed,
-        RDKafkaErrorCode::TransactionalIdAuthorizationFailed,
-        RDKafkaErrorCode::ClusterAuthorizationFailed,
-    ]
-    .into_iter()
-    .find(|code| message.contains(&super::error::describe(*code)))
-}
-
 impl ClientContext for ClientEvents {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         match level {
@@ -109,7 +98,7 @@ impl ClientContext for ClientEvents {
             }
             _ => {
                 // The client tells of a connection that was lost in no other way.
-                if super::error::listener_hint(message).is_some() {
+                if listener_hint(message).is_some() {
                     self.log
                         .record_error(RDKafkaErrorCode::BrokerTransportFailure, message);
                 }

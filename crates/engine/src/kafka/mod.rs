@@ -6,6 +6,7 @@
 //! address nobody listens on, refused credentials) comes back as [`KafkaTrouble`] with a hint.
 
 pub mod admin;
+mod complaints;
 mod config;
 mod context;
 mod error;
