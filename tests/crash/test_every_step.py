@@ -20,8 +20,8 @@ REPORT = os.environ.get("FLOODMARK_CRASH_REPORT")
 PAIRS = int(os.environ.get("FLOODMARK_CRASH_PAIRS") or max(3, 40 // EVERY))
 # Runs differ in how many steps they take: a walk is at its end when this many in a row have survived.
 SURVIVORS = 2
-# There are few requests of uploads, and a walk must meet some of them.
-EVERY_UPLOAD = min(EVERY, 10)
+# Where a walk begins: early, however few steps it tries, for some have few to offer.
+FIRST = 1 + SEED % min(EVERY, 10)
 # A walk that has found this much is over.
 ENOUGH_FAILURES = 3
 # Only where a server does the work is dying after a step other than dying before the next one.
@@ -114,8 +114,8 @@ def deaths(after):
     return [series(True, only) for only in REQUESTS] if after else [series(False, "")]
 
 
-def series(after, only, every=EVERY):
-    return (Death(number, after, only) for number in itertools.count(1 + SEED % every, every))
+def series(after, only):
+    return (Death(number, after, only) for number in itertools.count(FIRST, EVERY))
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -149,7 +149,7 @@ def test_a_run_may_die_at_any_request_of_an_upload(place, shim, portions, after)
         pytest.skip("files on a disk are not uploaded in parts")
     what = f"big files, {'after' if after else 'before'} a request of an upload"
     walk = Walk(what, place, shim, portions, BIG_FILES)
-    walk.along(series(after, "upload", EVERY_UPLOAD), lambda death: walk.case(death)[0])
+    walk.along(series(after, "upload"), lambda death: walk.case(death)[0])
     walk.finish()
 
 
