@@ -132,12 +132,13 @@ impl Topics {
             let brokers = &self.cluster.brokers;
             format!("wait for topic '{topic}' on {brokers}, which was made")
         };
-        let not_led = |missing: String| {
-            KafkaTrouble::Misconfigured {
+        let not_led = |missing: String| KafkaTrouble::Misconfigured {
             attempted: attempted(),
             reason: missing,
-            hint: "Check that all brokers of the cluster are up; `floodmark topics list FILE` shows which topics are there".to_owned(),
-        }
+            hint:
+                "Check that all brokers of the cluster are up; `floodmark topics list FILE` shows \
+                   which topics are there"
+                    .to_owned(),
         };
         let mut seen = None;
         loop {

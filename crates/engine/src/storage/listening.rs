@@ -19,7 +19,6 @@ use object_store::client::{
 };
 use tokio::time::Sleep;
 
-use super::RETRY_TIMEOUT;
 use crate::telemetry::Retries;
 
 /// HTTP statuses below 500 after which a request is made again: the server wants less, or was not sent
@@ -226,13 +225,7 @@ impl Silence {
         match news {
             Some(News::Silent) => {
                 let reason = refusal.unwrap_or_default();
-                let seconds = RETRY_TIMEOUT.as_secs();
-                tracing::warn!(
-                    store,
-                    reason,
-                    tried_for_seconds = seconds,
-                    "store does not answer"
-                );
+                tracing::warn!(store, reason, "store does not answer");
             }
             Some(News::Back) => tracing::info!(store, "store answers again"),
             None => {}

@@ -38,6 +38,19 @@ pub const TARGET: &str = "floodmark::trace";
 /// The field that makes a span's status an error, with this description.
 const FAILED: &str = "otel.status_description";
 
+/// A span below another one, which may be marked as failed.
+macro_rules! part {
+    ($parent:expr, $name:literal $(, $($field:tt)+)?) => {
+        info_span!(
+            target: TARGET,
+            parent: $parent,
+            $name,
+            $($($field)+,)?
+            otel.status_description = Empty,
+        )
+    };
+}
+
 /// A part of the start.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Step<'a> {
@@ -84,37 +97,23 @@ impl StartSpans {
     pub(super) fn step(&mut self, step: Step<'_>) {
         let parent = &self.whole;
         self.step = match step {
-            Step::OpenStore => {
-                info_span!(target: TARGET, parent: parent, "open store", otel.status_description = Empty)
-            }
-            Step::OpenSource(source) => info_span!(
-                target: TARGET,
-                parent: parent,
+            Step::OpenStore => part!(parent, "open store"),
+            Step::OpenSource(source) => part!(
+                parent,
                 "open source",
                 otel.name = %format_args!("open source {source}"),
-                source,
-                otel.status_description = Empty,
+                source
             ),
-            Step::ReadCheckpoint => {
-                info_span!(target: TARGET, parent: parent, "read checkpoint", otel.status_description = Empty)
-            }
-            Step::Claim => {
-                info_span!(target: TARGET, parent: parent, "claim", otel.status_description = Empty)
-            }
-            Step::OpenSink(output) => info_span!(
-                target: TARGET,
-                parent: parent,
+            Step::ReadCheckpoint => part!(parent, "read checkpoint"),
+            Step::Claim => part!(parent, "claim"),
+            Step::OpenSink(output) => part!(
+                parent,
                 "open sink",
                 otel.name = %format_args!("open sink {output}"),
-                output,
-                otel.status_description = Empty,
+                output
             ),
-            Step::LoadWindows => {
-                info_span!(target: TARGET, parent: parent, "load windows", otel.status_description = Empty)
-            }
-            Step::StartThreads => {
-                info_span!(target: TARGET, parent: parent, "start threads", otel.status_description = Empty)
-            }
+            Step::LoadWindows => part!(parent, "load windows"),
+            Step::StartThreads => part!(parent, "start threads"),
         };
     }
 
@@ -174,12 +173,7 @@ impl CheckpointSpans {
             bytes = Empty,
             otel.status_description = Empty,
         );
-        let stage = info_span!(
-            target: TARGET,
-            parent: &whole,
-            "barrier",
-            otel.status_description = Empty,
-        );
+        let stage = part!(&whole, "barrier");
         Self { whole, stage }
     }
 
@@ -187,30 +181,10 @@ impl CheckpointSpans {
     pub(crate) fn enter(&mut self, stage: Stage) {
         let parent = &self.whole;
         self.stage = match stage {
-            Stage::PreCommit => info_span!(
-                target: TARGET,
-                parent: parent,
-                "pre-commit",
-                otel.status_description = Empty,
-            ),
-            Stage::Store => info_span!(
-                target: TARGET,
-                parent: parent,
-                "store",
-                otel.status_description = Empty,
-            ),
-            Stage::Commit => info_span!(
-                target: TARGET,
-                parent: parent,
-                "commit",
-                otel.status_description = Empty,
-            ),
-            Stage::Settle => info_span!(
-                target: TARGET,
-                parent: parent,
-                "settle",
-                otel.status_description = Empty,
-            ),
+            Stage::PreCommit => part!(parent, "pre-commit"),
+            Stage::Store => part!(parent, "store"),
+            Stage::Commit => part!(parent, "commit"),
+            Stage::Settle => part!(parent, "settle"),
         };
     }
 
@@ -238,14 +212,12 @@ impl CheckpointSpans {
 
 /// What one sink does in a stage, the wait in its queue included.
 pub(crate) fn sink(stage: &Span, output: &str) -> Span {
-    info_span!(
-        target: TARGET,
-        parent: stage,
+    part!(
+        stage,
         "sink",
         otel.name = %format_args!("sink {output}"),
         output,
-        rows = Empty,
-        otel.status_description = Empty,
+        rows = Empty
     )
 }
 
