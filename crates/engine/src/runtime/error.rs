@@ -45,7 +45,7 @@ pub enum EngineError {
     #[error(
         "output '{sink}': {attempted}: the broker no longer takes this instance's transactions, but no \
          other instance has taken over. Either a transaction took longer than its timeout, or an \
-         instance that was replaced long ago has interfered before it noticed; a restart goes on"
+         instance that was replaced has interfered before it noticed; nothing is lost"
     )]
     Ousted {
         /// The sink's name.

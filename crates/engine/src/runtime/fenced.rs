@@ -7,7 +7,7 @@
 //!
 //! | what happened | the checkpoint is ours | another's | cannot be read |
 //! |---|---|---|---|
-//! | a sink was fenced | ousted: start again | fenced, by name | fenced: do not start again |
+//! | a sink was fenced | ousted: [begin anew](super::keep) | fenced, by name | fenced: do not start again |
 //! | an object is missing | it is missing | fenced, by name | why it cannot be read |
 //! | the epoch was taken | fenced | fenced, by name | fenced |
 
@@ -102,7 +102,7 @@ mod tests {
         assert!(!error.is_fenced(), "{error}");
         let text = error.to_string();
         assert!(text.contains("output 'alerts'"), "{text}");
-        assert!(text.contains("a restart goes on"), "{text}");
+        assert!(text.contains("no other instance has taken over"), "{text}");
 
         let error = blame(missing(), &mut checkpoints, "first").await;
         assert!(error.to_string().contains("'state/gone' is missing"));

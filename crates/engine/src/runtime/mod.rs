@@ -32,6 +32,7 @@ mod coordinator;
 mod error;
 mod fenced;
 mod journey;
+mod keep;
 mod lane;
 mod message;
 mod monitor;
@@ -49,6 +50,7 @@ pub use coordinator::{Finished, run};
 pub use error::EngineError;
 #[doc(hidden)]
 pub use fenced::blame;
+pub use keep::keep_running;
 #[doc(hidden)]
 pub use message::SinkId;
 #[doc(hidden)]

@@ -6,13 +6,14 @@
 pub(super) mod ledger;
 pub(super) mod live;
 
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use floodmark_engine::connect::connect;
+use floodmark_engine::connect::{connect, new_instance};
 use floodmark_engine::runtime::{
-    EngineError, Finished, RunOptions, Status, StatusBoard, StopSignal, run,
+    EngineError, Finished, RunOptions, Status, StatusBoard, StopSignal, keep_running,
 };
 
 use floodmark_engine::telemetry::Telemetry;
@@ -37,8 +38,8 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Starts the engine as an instance of this name; it connects by itself. `listener` is served
-    /// from now on.
+    /// Starts the engine, at first as an instance of this name; it connects by itself. `listener` is
+    /// served from now on.
     pub(super) fn start(
         planned: Planned,
         instance: String,
@@ -70,8 +71,14 @@ impl Engine {
                 // Says so even if it panics.
                 let end = End(failure);
                 let ends = options.until_caught_up;
-                let outcome = connect(pipeline, plan, instance, ends, io, telemetry)
-                    .and_then(|parts| run(parts, options, &stop, &board));
+                let mut first = Some(instance);
+                let connect = || {
+                    let instance = first.take().unwrap_or_else(new_instance);
+                    let (pipeline, plan) = (Arc::clone(&pipeline), Arc::clone(&plan));
+                    let (io, telemetry) = (io.clone(), telemetry.clone());
+                    connect(pipeline, plan, instance, ends, io, telemetry)
+                };
+                let outcome = keep_running(connect, options, &stop, &board);
                 end.with(&outcome);
                 outcome
             }

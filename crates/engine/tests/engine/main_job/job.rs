@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use floodmark_engine::connect::{connect, new_instance};
 use floodmark_engine::runtime::{
-    EngineError, Finished, RunOptions, Status, StatusBoard, StopSignal, run,
+    EngineError, Finished, RunOptions, Status, StatusBoard, StopSignal, keep_running,
 };
 use floodmark_engine::sink::kafka::{KafkaAheadSink, RecordShape, SinkTarget};
 use floodmark_engine::telemetry::Telemetry;
@@ -152,20 +152,21 @@ impl Job {
     ) -> Result<Finished, EngineError> {
         let pipeline = Arc::new(self.pipeline());
         let plan = Arc::new(floodmark_sql::plan(&pipeline).expect("valid queries"));
-        let tokio = self.tokio.handle().clone();
-        let parts = connect(
-            pipeline,
-            plan,
-            new_instance(),
-            options.until_caught_up,
-            tokio,
-            Telemetry::new(0),
-        )?;
-        let parts = match death {
-            Some(death) => mortal::until(death, parts),
-            None => parts,
+        let connect = || {
+            let parts = connect(
+                Arc::clone(&pipeline),
+                Arc::clone(&plan),
+                new_instance(),
+                options.until_caught_up,
+                self.tokio.handle().clone(),
+                Telemetry::new(0),
+            )?;
+            Ok(match death {
+                Some(death) => mortal::until(death, parts),
+                None => parts,
+            })
         };
-        run(parts, options, stop, board)
+        keep_running(connect, options, stop, board)
     }
 
     /// Opens the alerts' sink as an instance does that does not know that it was replaced: that fences

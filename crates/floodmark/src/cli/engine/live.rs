@@ -123,10 +123,11 @@ impl Live {
     }
 
     fn measure(&mut self, status: &Status) {
-        let read = status.sources.values().map(|source| source.read_now).sum();
+        let read: u64 = status.sources.values().map(|source| source.read_now).sum();
         let over = self.rate.at.elapsed();
         if over >= RATE_OVER {
-            let per_second = (read - self.rate.read) as f64 / over.as_secs_f64();
+            // Less than before if the run has begun anew.
+            let per_second = read.saturating_sub(self.rate.read) as f64 / over.as_secs_f64();
             self.rate = Rate {
                 at: Instant::now(),
                 read,
