@@ -2,6 +2,7 @@
 installed, and what the image's entry point makes of a command and an environment."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -88,9 +89,53 @@ class KafkaImage:
             return "Kafka Server started" in container.log.read_text(errors="replace")
 
 
+class KafkaUi:
+    """The jar that the image is made of. No registry has it, so it runs where it is given."""
+
+    JAR = "FLOODMARK_KAFKA_UI_JAR"
+    HINT = "https://github.com/kafbat/kafka-ui/releases has the jar of each version"
+    JAVA = 25
+    PORT = 8080
+
+    def left_out(self):
+        return None if os.environ.get(self.JAR) else f"{self.JAR} names no jar of it. {self.HINT}"
+
+    def jar(self):
+        path = Path(os.environ[self.JAR]).resolve()
+        if not path.is_file():
+            raise ServicesError(f"{self.JAR}: there is no file {path}. {self.HINT}")
+        return path
+
+    def java(self):
+        """JAVA_HOME's, if set: Kafka is content with an older one, which may be the one on the PATH."""
+        home = os.environ.get("JAVA_HOME")
+        java = shutil.which("java", path=f"{home}/bin" if home else None)
+        said = subprocess.run([java, "-version"], capture_output=True, text=True).stderr if java else ""
+        version = re.search(r'version "(\d+)', said)
+        if not version or int(version[1]) < self.JAVA:
+            found = f"{java} is Java {version[1]}" if version else "there is none"
+            raise ServicesError(f"Kafka UI needs Java {self.JAVA} or newer, and {found}. Set JAVA_HOME to one.")
+        return java
+
+    def command(self, container, command, environment):
+        """As the image's entry point has it. In a container it listens on every address, here it must not."""
+        options = ["--add-opens", "java.rmi/javax.rmi.ssl=ALL-UNNAMED", *environment.get("JAVA_OPTS", "").split()]
+        port = container.ports.of(container.service.name, self.PORT)
+        listen = {"SERVER_ADDRESS": HOST, "SERVER_PORT": str(port)}
+        return [self.java(), *options, "-jar", self.jar()], environment | listen
+
+
 PROGRAMS = {
     "apache/kafka": KafkaImage(),
     "chrislusf/seaweedfs": Weed(),
     "floodmark": Floodmark(),
+    "ghcr.io/kafbat/kafka-ui": KafkaUi(),
     "prom/prometheus": Prometheus(),
 }
+
+
+def left_out(image):
+    """Why nothing runs here for an image, or None."""
+    if image not in PROGRAMS:
+        return f"{image} is only to be had as an image"
+    return PROGRAMS[image].left_out() if hasattr(PROGRAMS[image], "left_out") else None

@@ -24,7 +24,7 @@ import urllib.request
 from . import compose
 from .cache import ServicesError, say
 from .process import HOST, Record, free_port, port_is_free
-from .programs import PROGRAMS
+from .programs import PROGRAMS, left_out
 
 READY_SECONDS = 120
 STOP_SECONDS = 40
@@ -182,11 +182,12 @@ def refuse_taken_ports(containers):
             )
 
 
-def urls(services):
+def urls(services, running):
     """Where what runs answers, as shell variables that the suites and the README use."""
     ports = {name: service.ports for name, service in services.items()}
     s3, kafka = services["s3"].environment, ports["kafka"][9092]
-    return {
+    may_be_left_out = {"KAFKA_UI_URL": f"http://{HOST}:{ports['kafka-ui'][8080]}"} if "kafka-ui" in running else {}
+    return may_be_left_out | {
         "KAFKA_BROKERS": f"localhost:{kafka}",
         "AWS_ENDPOINT_URL": f"http://{HOST}:{ports['s3'][8333]}",
         "AWS_ACCESS_KEY_ID": s3["AWS_ACCESS_KEY_ID"],
@@ -209,8 +210,9 @@ def up(directory, free_ports=False, only=()):
     ports = Ports(services)
     containers = {name: Container(service, ports, directory) for name, service in services.items() if name in wanted}
     for name, container in list(containers.items()):
-        if container.program is None:
-            say(f"{name}: left out, {container.service.image} is only to be had as an image")
+        reason = left_out(container.service.image)
+        if reason:
+            say(f"{name}: left out, {reason}")
             del containers[name]
     refuse_taken_ports(containers)
     try:
@@ -218,7 +220,7 @@ def up(directory, free_ports=False, only=()):
     except BaseException:
         down(directory)
         raise
-    return urls(services)
+    return urls(services, containers)
 
 
 def start(containers, services):

@@ -10,8 +10,10 @@ import tomllib
 import pytest
 import yaml
 from service_lib import compose
-from service_lib.cache import CACHE, install_into, run
+from service_lib.cache import CACHE, ServicesError, install_into, run
+from service_lib.programs import KafkaUi, left_out
 from service_lib.servers import KAFKA_VERSION, SEAWEEDFS_PACKAGE
+from service_lib.stack import Container, Ports
 
 COMPOSE_GO = "github.com/compose-spec/compose-go/v2/cmd@v2.16.2"
 
@@ -106,6 +108,52 @@ def test_images_are_pinned_and_those_that_run_here_are_the_same_versions(service
 
 def test_every_service_is_asked_whether_it_is_well_or_ends(services):
     assert [name for name, service in services.items() if not service.healthcheck] == ["topics", "generator"]
+
+
+def test_what_does_not_run_here_is_left_out_with_a_reason(services, monkeypatch):
+    monkeypatch.delenv(KafkaUi.JAR, raising=False)
+    reasons = {name: left_out(service.image) for name, service in services.items()}
+    assert {name for name, reason in reasons.items() if reason} == {"grafana", "kafka-ui"}
+    assert KafkaUi.JAR in reasons["kafka-ui"]
+
+
+@pytest.fixture
+def kafka_ui(services, monkeypatch, tmp_path):
+    """Its container, with a jar and a Java of the version wanted that are only there to be found."""
+
+    def make(version=KafkaUi.JAVA):
+        (tmp_path / "kafka-ui.jar").touch()
+        java = tmp_path / "bin/java"
+        java.parent.mkdir()
+        java.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}.0.1\" 2026-01-01' >&2\n")
+        java.chmod(0o755)
+        monkeypatch.setenv(KafkaUi.JAR, str(tmp_path / "kafka-ui.jar"))
+        monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+        return Container(services["kafka-ui"], Ports(services), tmp_path)
+
+    return make
+
+
+def test_kafka_ui_starts_as_in_its_image_but_on_loopback(kafka_ui, tmp_path):
+    container = kafka_ui()
+    assert left_out(container.service.image) is None
+    command, environment = container.program.command(container, [], container.service.environment)
+    wanted = f"{tmp_path}/bin/java --add-opens java.rmi/javax.rmi.ssl=ALL-UNNAMED -Xmx256m -jar {tmp_path}/kafka-ui.jar"
+    assert " ".join(map(str, command)) == wanted
+    added = dict(environment.items() - container.service.environment.items())
+    assert added == {"SERVER_ADDRESS": "127.0.0.1", "SERVER_PORT": "8080"}
+
+
+def test_kafka_ui_says_what_it_misses(kafka_ui, tmp_path):
+    container = kafka_ui(version=17)
+    with pytest.raises(ServicesError, match="needs Java 25 or newer, and .* is Java 17"):
+        container.program.command(container, [], {})
+    (tmp_path / "bin/java").unlink()
+    with pytest.raises(ServicesError, match="there is none"):
+        container.program.command(container, [], {})
+    (tmp_path / "kafka-ui.jar").unlink()
+    with pytest.raises(ServicesError, match="there is no file"):
+        container.program.jar()
 
 
 def test_the_example_environment_names_every_variable_with_its_default():
