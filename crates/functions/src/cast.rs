@@ -10,7 +10,8 @@ use datafusion_common::Result;
 use datafusion_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF};
 
 use super::builtin::{Builtin, column};
-use super::time::{Civil, seconds};
+use super::civil::Civil;
+use super::time::seconds;
 use crate::timestamp;
 
 static DOUBLE: LazyLock<Arc<ScalarUDF>> =

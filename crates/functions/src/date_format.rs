@@ -13,7 +13,7 @@ use datafusion_common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 
 use super::builtin::{Builtin, Literals, column, literal_text};
-use super::time::Civil;
+use super::civil::Civil;
 use crate::timestamp;
 
 const MONTHS: [&str; 12] = [

@@ -9,6 +9,7 @@
 
 mod builtin;
 mod cast;
+mod civil;
 mod date_format;
 mod divide;
 mod math;

@@ -9,8 +9,9 @@ use tracing::debug;
 use super::ids::MemberIds;
 use super::limits::Limits;
 use super::member::{Member, SyncReply};
-use super::offsets::GroupOffsets;
 use super::{Claim, Description, Generation, GroupError, Join, Leaver, State, Sync, Synced};
+use crate::journal::CommittedOffset;
+use crate::units::TopicPartition;
 
 /// Bytes that an id is reckoned to take which was given out and not used yet.
 const PENDING_OVERHEAD_BYTES: usize = 128;
@@ -65,7 +66,7 @@ pub(super) struct Group {
     pub(super) unsynced: BTreeSet<String>,
     /// When members that have not synced are removed; meaningless when all have.
     pub(super) sync_deadline: Option<Instant>,
-    pub(super) offsets: GroupOffsets,
+    pub(super) offsets: BTreeMap<TopicPartition, CommittedOffset>,
     /// When the group is looked at next, as its owner has noted it.
     pub(super) timer: Option<Instant>,
     bytes: usize,
@@ -86,7 +87,7 @@ impl Group {
             instances: BTreeMap::new(),
             unsynced: BTreeSet::new(),
             sync_deadline: None,
-            offsets: GroupOffsets::default(),
+            offsets: BTreeMap::new(),
             timer: None,
             bytes: 0,
         }

@@ -1,7 +1,7 @@
 //! The offsets that groups have committed. A change is journaled before it is applied. They do not
 //! expire: they go with their topic, with their group, or one by one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use tracing::debug;
 
@@ -18,9 +18,6 @@ const CONSUMER: &str = "consumer";
 
 /// Writes an entry to the journal, or says that it could not: then nothing changes.
 pub(crate) type Keep<'a> = &'a mut dyn FnMut(&Entry) -> Result<(), NotKept>;
-
-/// The offsets of one group.
-pub(super) type GroupOffsets = BTreeMap<TopicPartition, CommittedOffset>;
 
 /// Offsets of transactions that are open: group, partition and producer id.
 pub(super) type Pending = BTreeSet<(String, TopicPartition, i64)>;

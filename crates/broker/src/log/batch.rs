@@ -1,4 +1,4 @@
-//! The record batch, format version 2: its header, its checks, its control records.
+//! The record batch, format version 2: its header, its control records.
 //!
 //! ```text
 //! base offset i64 | length i32 | leader epoch i32 | magic i8 | crc u32 | attributes i16 |
@@ -14,7 +14,6 @@
 use bytes::{Buf, BufMut};
 
 use super::error::{AppendError, Problem};
-use super::records::Records;
 use crate::units::{Offset, Outcome, Producer, Timestamp};
 
 /// Bytes of a batch before its records.
@@ -33,7 +32,7 @@ const MAX_TIMESTAMP_AT: usize = 35;
 /// The one leader of every partition never changes.
 const LEADER_EPOCH: i32 = 0;
 /// The only format that is written today.
-const MAGIC: i8 = 2;
+pub(super) const MAGIC: i8 = 2;
 /// Stands for "none" where a sequence number would be.
 const NO_SEQUENCE: i32 = -1;
 
@@ -41,9 +40,6 @@ const CODEC_BITS: i16 = 0x07;
 const LOG_APPEND_TIME_BIT: i16 = 0x08;
 const TRANSACTIONAL_BIT: i16 = 0x10;
 const CONTROL_BIT: i16 = 0x20;
-/// none, gzip, snappy, lz4, zstd.
-const LAST_CODEC: i16 = 4;
-
 /// What a batch says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
@@ -52,11 +48,11 @@ pub(super) struct Header {
     /// Bytes of the whole batch; whatever the length field says, so maybe nonsense.
     pub(super) size: i64,
     leader_epoch: i32,
-    magic: i8,
+    pub(super) magic: i8,
     /// Its checksum.
     pub(super) crc: u32,
     attributes: i16,
-    last_delta: i32,
+    pub(super) last_delta: i32,
     /// What the records' timestamps count from: the first record's, as clients write it.
     pub(super) base_timestamp: Timestamp,
     /// Highest timestamp of its records.
@@ -178,9 +174,14 @@ impl Header {
         self.attributes & CONTROL_BIT != 0
     }
 
+    /// Which codec its records are compressed with; 0 is none.
+    pub(super) fn codec(&self) -> i16 {
+        self.attributes & CODEC_BITS
+    }
+
     /// Whether its records can be looked at without decompressing.
     pub(super) fn is_plain(&self) -> bool {
-        self.attributes & CODEC_BITS == 0
+        self.codec() == 0
     }
 
     /// The same, at its place in the log.
@@ -191,112 +192,6 @@ impl Header {
             ..self
         }
     }
-}
-
-/// How large a batch may be.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct SizeLimits {
-    /// `max.message.bytes`.
-    pub(super) message: usize,
-    /// `segment.bytes`.
-    pub(super) segment: u64,
-}
-
-/// Checks what a client wants to append as Kafka does, in Kafka's order: exactly one batch, its size,
-/// its checksum, what it may say of itself, and its records where they are not compressed. The header
-/// that comes back has the highest timestamp that the records really have.
-pub(super) fn check(bytes: &[u8], limits: SizeLimits) -> Result<Header, AppendError> {
-    let header = Header::read(bytes).ok_or(AppendError::Invalid("shorter than a header"))?;
-    match header.magic {
-        MAGIC => {}
-        0 | 1 => return Err(AppendError::Invalid("its format is older than version 2")),
-        _ => return Err(AppendError::Corrupt("its format version does not exist")),
-    }
-    if header.size < HEADER_BYTES as i64 {
-        return Err(AppendError::Corrupt("its length is less than a header"));
-    }
-    if header.bytes() > bytes.len() {
-        return Err(AppendError::Invalid("it is cut short"));
-    }
-    if header.bytes() < bytes.len() {
-        return Err(AppendError::Invalid("more than one batch"));
-    }
-    if header.base != Offset(0) {
-        return Err(AppendError::Invalid("its base offset is not 0"));
-    }
-    if bytes.len() > limits.message {
-        return Err(AppendError::TooLarge {
-            size: bytes.len(),
-            limit: limits.message,
-        });
-    }
-    if crc32c::crc32c(bytes.get(CHECKED_FROM..).unwrap_or_default()) != header.crc {
-        return Err(AppendError::Corrupt("its checksum does not match"));
-    }
-    check_claims(&header)?;
-    let header = check_records(header, bytes)?;
-    if bytes.len() as u64 > limits.segment {
-        return Err(AppendError::LargerThanSegment {
-            size: bytes.len(),
-            limit: limits.segment,
-        });
-    }
-    Ok(header)
-}
-
-/// What a client's batch may say of itself.
-fn check_claims(header: &Header) -> Result<(), AppendError> {
-    let invalid = |why| Err(AppendError::Invalid(why));
-    if header.count <= 0 || header.last_delta < 0 {
-        return invalid("it has no records");
-    }
-    if i64::from(header.last_delta) + 1 != i64::from(header.count) {
-        return invalid("its offsets do not fit the number of its records");
-    }
-    if header.is_control() {
-        return invalid("clients may not write control records");
-    }
-    match header.producer() {
-        Some(_) if header.base_sequence < 0 => return invalid("its sequence number is negative"),
-        Some(producer) if producer.epoch < 0 => return invalid("its producer epoch is negative"),
-        None if header.is_transactional() => return invalid("a transaction without a producer"),
-        _ => {}
-    }
-    if header.attributes & LOG_APPEND_TIME_BIT != 0 {
-        return Err(AppendError::TimestampType);
-    }
-    let codec = header.attributes & CODEC_BITS;
-    if codec > LAST_CODEC {
-        return Err(AppendError::Codec(codec as u8));
-    }
-    Ok(())
-}
-
-/// Walks the records of a batch that is not compressed: they must be as many as it says, in order, and
-/// fill it. Compressed ones are taken at their word, and found out by the reader that decompresses.
-fn check_records(header: Header, bytes: &[u8]) -> Result<Header, AppendError> {
-    if !header.is_plain() {
-        return Ok(header);
-    }
-    let mut max_timestamp = NO_TIMESTAMP;
-    let mut expected = 0;
-    for record in Records::of(&header, bytes) {
-        let record = record.ok_or(AppendError::Invalid("its records are malformed"))?;
-        if record.delta != expected {
-            return Err(AppendError::Invalid("its records are not in order"));
-        }
-        expected += 1;
-        max_timestamp = max_timestamp.max(record.timestamp);
-    }
-    if expected != i64::from(header.count) {
-        return Err(AppendError::Invalid(
-            "it has not as many records as it says",
-        ));
-    }
-    Ok(Header {
-        max_timestamp,
-        ..header
-    })
 }
 
 /// What a record has that has no timestamp.

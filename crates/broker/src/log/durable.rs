@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::batch::Header;
+use super::chunk::Chunk;
 use super::error::{AppendError, LogError};
 use super::segment::{Name, Segment};
-use super::store::Chunk;
 use crate::config::Fsync;
 use crate::units::{Offset, Timestamp};
 

@@ -6,8 +6,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::MAX_READ_BYTES;
 use super::batch::{Header, MARKER_BYTES};
+use super::chunk::Chunk;
 use super::error::AppendError;
-use super::store::Chunk;
 use crate::memory::MemoryBudget;
 use crate::units::{Offset, Timestamp};
 

@@ -1,9 +1,9 @@
 //! One partition's log: record batches in, record batches out.
 //!
 //! ```text
-//! append: batch::check ─> producers::check ─> offset assigned ─> store ─> producers::wrote
-//!         (bytes, CRC)    (sequence, epoch)   (patched in)       (memory,   (sequence, open
-//!                                                                 segments)  transactions)
+//! append: incoming::check ─> producers::check ─> offset assigned ─> store ─> producers::wrote
+//!         (bytes, CRC)       (sequence, epoch)   (patched in)       (memory,   (sequence, open
+//!                                                                    segments)  transactions)
 //! read:   offset ─> store: whole batches up to the last stable offset ─> aborted transactions beside
 //! open:   recovery: every batch of every segment, through the same producers
 //! ```
@@ -19,8 +19,10 @@
 //! - With files, what [`PartitionLog::append`] has returned for survives the end of the process.
 
 mod batch;
+mod chunk;
 mod durable;
 mod error;
+mod incoming;
 mod memory;
 mod producers;
 mod records;
@@ -42,7 +44,8 @@ use crate::config::Fsync;
 use crate::memory::MemoryBudget;
 use crate::units::{Now, Offset, Outcome, Producer, Timestamp};
 
-use self::batch::{Header, SizeLimits};
+use self::batch::Header;
+use self::incoming::SizeLimits;
 use self::memory::{MemoryStore, Payment};
 use self::producers::{Producers, Verdict};
 use self::store::Store;
@@ -196,7 +199,7 @@ impl PartitionLog {
     /// Appends a client's batch. A batch that its producer has sent before is answered with where it
     /// went then.
     pub(crate) fn append(&mut self, batch: &[u8], now: Now) -> Result<Appended, AppendError> {
-        let header = batch::check(batch, self.limits.sizes())?;
+        let header = incoming::check(batch, self.limits.sizes())?;
         let payment = match self.producers.check(&header)? {
             Verdict::New => Payment::Full,
             Verdict::OpensTransaction => Payment::WithMarker,

@@ -11,9 +11,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::MAX_READ_BYTES;
 use super::batch::{HEADER_BYTES, Header, NO_TIMESTAMP};
+use super::chunk::Chunk;
 use super::error::{LogError, Problem};
 use super::scan::{PEEK_WINDOW_BYTES, ReadAt, Scanner};
-use super::store::Chunk;
 use crate::units::{Offset, Timestamp};
 
 /// Bytes of a segment that one index entry stands for, at least.

@@ -2,26 +2,11 @@
 
 use bytes::Bytes;
 
+use super::chunk::Chunk;
 use super::durable::SegmentStore;
 use super::error::LogError;
 use super::memory::MemoryStore;
 use crate::units::{Offset, Timestamp};
-
-/// What a store has read: batches, and the offset after them.
-#[derive(Debug)]
-pub(super) struct Chunk {
-    pub(super) records: Bytes,
-    pub(super) next: Offset,
-}
-
-impl Chunk {
-    pub(super) fn empty(at: Offset) -> Self {
-        Self {
-            records: Bytes::new(),
-            next: at,
-        }
-    }
-}
 
 /// The batches of a partition. Both kinds keep them in order and without gaps, and delete from the
 /// oldest on. The memory is paid for, the files are not.

@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use super::manifest::{Manifest, StateFile};
 use super::store::{
-    CheckpointError, CheckpointStore, MANIFESTS, NEWEST, STATES, epoch_of, manifest_name,
+    CheckpointError, CheckpointStore, MANIFESTS, NEWEST, NEWEST_ATTEMPTS, STATES, epoch_of,
+    manifest_name,
 };
 use crate::storage::{Entry, is_probe};
 use crate::units::{Epoch, EventMicros};
@@ -194,6 +195,20 @@ impl CheckpointStore {
     /// written before `before`. State files after the newest manifest are left alone: theirs may be on
     /// its way.
     pub async fn superseded(&self, before: SystemTime) -> Result<Vec<Entry>, CheckpointError> {
+        let mut missed = None;
+        for _ in 0..NEWEST_ATTEMPTS {
+            match self.superseded_now(before).await {
+                // Listed and then gone: replaced by a running instance, or lost if it is missed again.
+                Err(CheckpointError::Missing { name }) if missed.as_ref() != Some(&name) => {
+                    missed = Some(name);
+                }
+                outcome => return outcome,
+            }
+        }
+        Err(self.moving())
+    }
+
+    async fn superseded_now(&self, before: SystemTime) -> Result<Vec<Entry>, CheckpointError> {
         let noted = self.noted().await?;
         let mut manifests = self.store.list(MANIFESTS).await?;
         manifests.retain(|entry| epoch_of(&entry.name).is_some());

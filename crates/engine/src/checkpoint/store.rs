@@ -109,7 +109,7 @@ impl CheckpointError {
 }
 
 /// How often the newest manifest is looked for while an instance that runs puts later ones.
-const NEWEST_ATTEMPTS: usize = 10;
+pub(super) const NEWEST_ATTEMPTS: usize = 10;
 
 /// Whose manifest holds the epoch now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,9 +187,7 @@ impl CheckpointStore {
             }
             attempts -= 1;
             if attempts == 0 {
-                return Err(CheckpointError::Moving {
-                    location: self.store.location().to_owned(),
-                });
+                return Err(self.moving());
             }
         };
         let newest = manifest.epoch;
@@ -226,6 +224,12 @@ impl CheckpointStore {
         CheckpointError::Disorder {
             location: self.store.location().to_owned(),
             reason,
+        }
+    }
+
+    pub(super) fn moving(&self) -> CheckpointError {
+        CheckpointError::Moving {
+            location: self.store.location().to_owned(),
         }
     }
 

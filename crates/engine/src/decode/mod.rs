@@ -48,6 +48,7 @@ mod reject;
 mod scalar;
 mod scan;
 mod schema;
+mod skip;
 mod string;
 mod timestamp;
 mod utf8;

@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 
 use super::node::{Node, Scratch};
 use super::reject::Reject;
-use super::{MAX_DEPTH, scan, schema, string};
+use super::{MAX_DEPTH, scan, schema, skip, string};
 
 /// Index of "no known field".
 const UNKNOWN: usize = usize::MAX;
@@ -185,7 +185,7 @@ impl Object {
         loop {
             let (index, value_at) = self.key(scratch, record, at, previous)?;
             at = match self.fields.get_mut(index) {
-                None => scan::skip_value(record, value_at, depth)?,
+                None => skip::value(record, value_at, depth)?,
                 Some(field) => {
                     previous = index;
                     if field.seen_in == self.current {

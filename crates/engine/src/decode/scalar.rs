@@ -10,7 +10,7 @@ use super::number::{self, Integer, Rounding};
 use super::reject::Reject;
 use super::timestamp::{self, MAX_MICROS, MIN_MICROS, TimestampError};
 use super::utf8::Utf8Values;
-use super::{base64, nested, scan, string};
+use super::{base64, nested, scan, skip, string};
 
 /// Most digits of a number of seconds in microseconds: enough up to the year 9999.
 const SECONDS_PRECISION: u8 = 18;
@@ -177,7 +177,7 @@ fn read_as_text(
     at: usize,
     depth: usize,
 ) -> Result<usize, Reject> {
-    let end = scan::skip_value(record, at, depth)?;
+    let end = skip::value(record, at, depth)?;
     if matches!(record.as_bytes().get(at), Some(b'{' | b'[')) {
         scratch.text.clear();
         string::compact(&record[at..end], &mut scratch.text)?;

@@ -1,12 +1,6 @@
-//! Finding the ends of JSON tokens, and stepping over whole values.
-//!
-//! What these functions accept is what `serde_json` accepts, also in values that no column wants:
-//! a record is valid JSON from its first byte to its last, or it is refused.
+//! Finding the ends of JSON tokens.
 
-use super::MAX_DEPTH;
-use super::number;
 use super::reject::Reject;
-use super::string;
 
 const LOW_BITS: u64 = 0x0101_0101_0101_0101;
 const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
@@ -66,21 +60,6 @@ pub(super) fn literal(json: &[u8], at: usize, word: &'static str) -> Result<usiz
     }
 }
 
-/// Steps over one value of any kind, `at` its first byte. `depth` counts the containers around it.
-pub(super) fn skip_value(text: &str, at: usize, depth: usize) -> Result<usize, Reject> {
-    let json = text.as_bytes();
-    match json.get(at) {
-        Some(b'"') => string::skip(text, at + 1),
-        Some(b'{') => skip_object(text, at, depth + 1),
-        Some(b'[') => skip_array(text, at, depth + 1),
-        Some(b't') => literal(json, at, "true"),
-        Some(b'f') => literal(json, at, "false"),
-        Some(b'n') => literal(json, at, "null"),
-        Some(b'-' | b'0'..=b'9') => number::skip(json, at),
-        _ => Err(Reject::syntax(at, "a value")),
-    }
-}
-
 /// The colon after a key and the whitespace around it.
 pub(super) fn colon(json: &[u8], at: usize) -> Result<usize, Reject> {
     let at = whitespace(json, at);
@@ -88,46 +67,4 @@ pub(super) fn colon(json: &[u8], at: usize) -> Result<usize, Reject> {
         return Err(Reject::syntax(at, "':'"));
     }
     Ok(whitespace(json, at + 1))
-}
-
-fn skip_object(text: &str, at: usize, depth: usize) -> Result<usize, Reject> {
-    if depth > MAX_DEPTH {
-        return Err(Reject::too_deep(at));
-    }
-    let json = text.as_bytes();
-    let mut at = whitespace(json, at + 1);
-    if json.get(at) == Some(&b'}') {
-        return Ok(at + 1);
-    }
-    loop {
-        if json.get(at) != Some(&b'"') {
-            return Err(Reject::syntax(at, "a field name"));
-        }
-        at = colon(json, string::skip(text, at + 1)?)?;
-        at = whitespace(json, skip_value(text, at, depth)?);
-        match json.get(at) {
-            Some(b',') => at = whitespace(json, at + 1),
-            Some(b'}') => return Ok(at + 1),
-            _ => return Err(Reject::syntax(at, "',' or '}'")),
-        }
-    }
-}
-
-fn skip_array(text: &str, at: usize, depth: usize) -> Result<usize, Reject> {
-    if depth > MAX_DEPTH {
-        return Err(Reject::too_deep(at));
-    }
-    let json = text.as_bytes();
-    let mut at = whitespace(json, at + 1);
-    if json.get(at) == Some(&b']') {
-        return Ok(at + 1);
-    }
-    loop {
-        at = whitespace(json, skip_value(text, at, depth)?);
-        match json.get(at) {
-            Some(b',') => at = whitespace(json, at + 1),
-            Some(b']') => return Ok(at + 1),
-            _ => return Err(Reject::syntax(at, "',' or ']'")),
-        }
-    }
 }

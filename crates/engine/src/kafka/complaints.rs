@@ -3,7 +3,14 @@
 
 use rdkafka::error::RDKafkaErrorCode;
 
-use super::error::describe;
+/// What librdkafka says about a code, without our enum's name for it.
+pub(crate) fn describe(code: RDKafkaErrorCode) -> String {
+    let text = code.to_string();
+    match text.split_once(" (") {
+        Some((_, inner)) => inner.trim_end_matches(')').to_owned(),
+        None => text,
+    }
+}
 
 /// The right that a log line says is missing. What fails after a refusal within a transaction may only
 /// say that there is no transaction.

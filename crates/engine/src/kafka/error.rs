@@ -3,7 +3,7 @@
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::EventLog;
-use super::complaints::listener_hint;
+use super::complaints::{describe, listener_hint};
 use crate::sink::SinkError;
 use crate::source::SourceError;
 
@@ -273,15 +273,6 @@ fn reach_hint(brokers: &str) -> String {
     format!(
         "Check `brokers` (KAFKA_BROKERS): that a Kafka broker listens on {brokers}, and that its advertised listeners can be reached from here"
     )
-}
-
-/// What librdkafka says about a code, without our enum's name for it.
-pub(crate) fn describe(code: RDKafkaErrorCode) -> String {
-    let text = code.to_string();
-    match text.split_once(" (") {
-        Some((_, inner)) => inner.trim_end_matches(')').to_owned(),
-        None => text,
-    }
 }
 
 /// The error of a client that could not even be made: a property is wrong.

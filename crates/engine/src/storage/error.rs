@@ -9,10 +9,13 @@ use std::io;
 
 use object_store::client::{HttpError, HttpErrorKind};
 
-use super::local::NoHardLinks;
-
 /// Longest piece of a server's own words in an error.
 const MAX_REASON_CHARS: usize = 300;
+
+/// Without hard links nothing can be created atomically only if it is absent.
+#[derive(Debug, thiserror::Error)]
+#[error("the file system has no hard links, so instances cannot be fenced")]
+pub(super) struct NoHardLinks;
 
 /// Why storage cannot go on. Transient trouble has already been retried up to
 /// [`RETRY_TIMEOUT`](super::RETRY_TIMEOUT) when it surfaces here.

@@ -15,7 +15,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use super::error::{self, Cause, Trouble};
+use super::error::{self, Cause, NoHardLinks, Trouble};
 use super::{Entry, HIDDEN_ENDING, Replace};
 
 /// Small writes are gathered up to this many bytes.
@@ -23,11 +23,6 @@ const WRITE_BUFFER_BYTES: usize = 1 << 20;
 
 /// How many names are tried for a hidden file.
 const HIDDEN_NAME_ATTEMPTS: usize = 16;
-
-/// Without hard links nothing can be created atomically only if it is absent.
-#[derive(Debug, thiserror::Error)]
-#[error("the file system has no hard links, so instances cannot be fenced")]
-pub(super) struct NoHardLinks;
 
 #[derive(Debug, Clone)]
 pub(super) struct LocalStore {

@@ -57,6 +57,7 @@ pub use stage::{StageWriter, Staged};
 
 use error::{Cause, Trouble};
 use stage::{Tail, Writer};
+use upload::UploadWriter;
 
 /// How long transient trouble is retried while running.
 pub const RETRY_TIMEOUT: Duration = Duration::from_secs(120);
@@ -347,9 +348,11 @@ impl Store {
     pub async fn stage(&self, name: &str) -> Result<StageWriter, StorageError> {
         let writer = match &self.inner.backend {
             Backend::Local(local) => local.stage(name).await.map(Writer::Local),
-            Backend::Object(object) => object
-                .stage(name, Arc::clone(&self.inner.pause))
-                .map(|writer| Writer::Object(Box::new(writer))),
+            Backend::Object(object) => {
+                let pause = Arc::clone(&self.inner.pause);
+                UploadWriter::new(object.clone(), name, pause)
+                    .map(|writer| Writer::Object(Box::new(writer)))
+            }
         }
         .map_err(|cause| cause.during(self.attempted("staging", name)))?;
         Ok(StageWriter {

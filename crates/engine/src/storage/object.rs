@@ -21,8 +21,7 @@ use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode};
 use tokio::sync::Semaphore;
 
 use super::error::{self, Cause, Trouble};
-use super::upload::UploadWriter;
-use super::{Entry, HIDDEN_ENDING, PROBE, Pause, Replace, is_probe};
+use super::{Entry, HIDDEN_ENDING, PROBE, Replace, is_probe};
 
 /// Requests with a staged object's bytes on their way at a time; with `PART_BYTES` the bound of one
 /// store's memory.
@@ -174,17 +173,6 @@ impl ObjectBackend {
             .map_err(|error| error::from_object_store(&error))
     }
 
-    pub(super) fn stage(&self, name: &str, pause: Pause) -> Result<UploadWriter, Cause> {
-        self.path(name)?;
-        let hidden = hidden_name(name);
-        Ok(UploadWriter::new(
-            self.clone(),
-            self.path(&hidden)?,
-            hidden,
-            pause,
-        ))
-    }
-
     /// Copies a hidden object to a name, on the server, replacing what is there. `NotFound` if there
     /// is no such hidden object.
     pub(super) async fn copy(&self, hidden: &str, name: &str, size: u64) -> Result<(), Cause> {
@@ -212,7 +200,7 @@ impl ObjectBackend {
     }
 
     /// Where a name is in the bucket.
-    fn path(&self, name: &str) -> Result<Path, Cause> {
+    pub(super) fn path(&self, name: &str) -> Result<Path, Cause> {
         if name.is_empty() {
             return Err(Cause::Other(Trouble::Misconfigured {
                 reason: "an object needs a name".to_owned(),
@@ -237,7 +225,7 @@ fn parsed(path: &str) -> Result<Path, Cause> {
     })
 }
 
-fn hidden_name(name: &str) -> String {
+pub(super) fn hidden_name(name: &str) -> String {
     format!("{STAGING}/{name}{HIDDEN_ENDING}")
 }
 

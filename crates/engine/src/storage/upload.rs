@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use super::Pause;
 use super::error::{self, Cause, Trouble};
-use super::object::{ObjectBackend, shutting_down};
+use super::object::{ObjectBackend, hidden_name, shutting_down};
 
 /// Bytes of an upload's part; S3 wants at least 5 MiB of all but the last.
 const PART_BYTES: usize = 8 << 20;
@@ -47,11 +47,13 @@ pub(super) struct UploadWriter {
 }
 
 impl UploadWriter {
-    /// Begins to write the object `hidden` at `path`.
-    pub(super) fn new(backend: ObjectBackend, path: Path, hidden: String, pause: Pause) -> Self {
-        Self {
+    /// Begins to write the hidden object that is to be `name`.
+    pub(super) fn new(backend: ObjectBackend, name: &str, pause: Pause) -> Result<Self, Cause> {
+        backend.path(name)?;
+        let hidden = hidden_name(name);
+        Ok(Self {
+            path: backend.path(&hidden)?,
             backend,
-            path,
             hidden,
             pause,
             runtime: Handle::current(),
@@ -61,7 +63,7 @@ impl UploadWriter {
             parts: Vec::new(),
             in_flight: JoinSet::new(),
             finished: false,
-        }
+        })
     }
 
     pub(super) async fn write(&mut self, bytes: Bytes) -> Result<(), Cause> {

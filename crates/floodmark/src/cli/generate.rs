@@ -7,10 +7,10 @@
 pub(super) mod flow;
 pub(super) mod kafka;
 pub(super) mod pace;
-mod plan;
+pub(super) mod plan;
 mod produce_batch;
 mod progress;
-pub(super) mod report;
+mod report;
 pub(super) mod target;
 pub(super) mod values;
 
@@ -22,9 +22,9 @@ use floodmark_generator::{Simulator, Tally};
 use floodmark_pipeline::{Environment, KafkaCluster, Secret};
 
 use self::flow::{Next, flow};
-use self::plan::Plan;
+use self::plan::{Ending, Plan};
 use self::progress::Progress;
-use self::report::{Ending, Report};
+use self::report::Report;
 use self::target::Target;
 use self::values::{Output, Rate};
 use super::exit::Failure;

@@ -50,7 +50,7 @@ impl History {
     pub(super) fn note(&mut self, now: Instant, status: &Status, telemetry: &Telemetry) {
         let sources = status.sources.iter();
         let sources = sources.map(|(name, source)| (name.clone(), (source.read_now, source.bytes)));
-        let outputs = super::observer::sinks(status);
+        let outputs = super::sinks::sinks(status);
         let outputs = outputs.map(|(label, _, output)| (label.to_owned(), output.committed.rows));
         self.counts.push_back(Counts {
             at: now,

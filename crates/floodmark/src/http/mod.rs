@@ -31,6 +31,7 @@ mod routes;
 mod samples;
 mod secrets;
 mod serve;
+mod sinks;
 mod status;
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@ use floodmark_sql::Plan;
 use super::history::{History, NOTE_EVERY};
 use super::process::{self, Usage};
 use super::secrets::Secrets;
+use super::sinks::{DEAD_LETTER_LABEL, LATE_LABEL, sinks};
 use super::status as api;
 use super::time::{instant, now_ms};
 
@@ -25,11 +26,6 @@ const FRESH: Duration = Duration::from_millis(200);
 /// What the system says of the process is asked for no more often: a scraper and a dashboard that each
 /// look once a second share it.
 const USAGE_FRESH: Duration = Duration::from_millis(900);
-
-/// Label of dead letters among outputs.
-pub(super) const DEAD_LETTER_LABEL: &str = "dead_letter";
-/// Label of late rows among outputs.
-pub(super) const LATE_LABEL: &str = "late";
 
 /// Why the run failed, once it has.
 #[derive(Debug, Clone, Default)]
@@ -373,17 +369,6 @@ impl Observer {
         ]);
         stages
     }
-}
-
-/// Everything that rows go to: label, name in checkpoints, and where it stands.
-pub(super) fn sinks(status: &Status) -> impl Iterator<Item = (&str, &str, &OutputStatus)> {
-    let outputs = status.outputs.iter();
-    let outputs = outputs.map(|(name, output)| (name.as_str(), name.as_str(), output));
-    let dead = status.dead_letter.iter();
-    let late = status.late.iter();
-    outputs
-        .chain(dead.map(|output| (DEAD_LETTER_LABEL, DEAD_LETTER, output)))
-        .chain(late.map(|output| (LATE_LABEL, LATE, output)))
 }
 
 /// Age of the last record processed, of the partition that is furthest behind.

@@ -90,14 +90,26 @@ fn path(epoch: u64) -> String {
     format!("manifest/{epoch:020}.json")
 }
 
-/// Reads the newest checkpoint while the runner puts as many more, each in the moment in which one
-/// that was listed is about to be read, and deletes that one.
+/// Reads the newest checkpoint beside [a runner](beside_a_runner_that_takes).
 fn newest_beside_a_runner_that_takes(more: u64) -> Result<Option<Manifest>, CheckpointError> {
+    beside_a_runner_that_takes(
+        more,
+        |mut checkpoints| async move { checkpoints.newest().await },
+    )
+}
+
+/// Does `look` while the runner puts as many more checkpoints, each in the moment in which one that was
+/// listed is about to be read, and deletes that one.
+fn beside_a_runner_that_takes<T, F>(more: u64, look: impl FnOnce(CheckpointStore) -> F) -> T
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
     in_virtual_time(async move |idle: Arc<Idle>| {
         let world = world();
         world.lock().put(1);
         let store = bucket::store(&world, LOOKER, "checkpoint");
-        let work = async move { CheckpointStore::new(store, 1).newest().await };
+        let work = look(CheckpointStore::new(store, 1));
         let mut newest = 1;
         scripted(&world, &idle, work, |world, request| {
             let is_read = request.path == path(newest) && matches!(request.ask, Ask::Get);
@@ -123,6 +135,20 @@ fn a_checkpoint_that_is_deleted_as_old_between_list_and_read_is_not_missed() {
 #[test]
 fn a_runner_that_is_always_faster_is_named_instead_of_a_loss() {
     let error = newest_beside_a_runner_that_takes(10).expect_err("it gives up");
+    assert!(matches!(error, CheckpointError::Moving { .. }), "{error}");
+}
+
+#[test]
+fn a_clean_up_beside_a_runner_finds_what_is_superseded_or_says_that_it_runs() {
+    let superseded = |more| {
+        beside_a_runner_that_takes(more, |checkpoints| async move {
+            checkpoints.superseded(bucket::later()).await
+        })
+    };
+    for more in 1..10 {
+        assert!(superseded(more).expect("nothing is lost").is_empty());
+    }
+    let error = superseded(10).expect_err("it gives up");
     assert!(matches!(error, CheckpointError::Moving { .. }), "{error}");
 }
 

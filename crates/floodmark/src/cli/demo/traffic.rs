@@ -19,7 +19,7 @@ use super::directory::Position;
 use crate::cli::generate::flow::{Next, Standing, flow};
 use crate::cli::generate::kafka::KafkaTarget;
 use crate::cli::generate::pace::Pace;
-use crate::cli::generate::report::Ending;
+use crate::cli::generate::plan::Ending;
 use crate::cli::generate::target::Target;
 use crate::cli::generate::values::Rate;
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use floodmark_generator::{Batch, Simulator, Tally};
 
 use super::pace::Pace;
-use super::report::Ending;
+use super::plan::Ending;
 use super::target::{Sent, Target};
 
 /// Where a flow of events stands, before its next batch.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use floodmark_generator::{Config, Spacing};
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::Args;
 use super::pace::Pace;
-use super::report::Ending;
 use super::values::Rate;
 use crate::os::StopFlag;
 
@@ -15,6 +15,21 @@ use crate::os::StopFlag;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Where a run without an end begins whose event time is faster than the clock.
 const HEAD_START: Duration = Duration::from_hours(24);
+
+/// Why a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::cli) enum Ending {
+    /// All events were generated.
+    Count,
+    /// The time was over.
+    Duration,
+    /// It was asked to: SIGINT or SIGTERM.
+    Signal,
+    /// Whoever read standard output stopped reading.
+    #[serde(skip)]
+    ReaderGone,
+}
 
 /// A run.
 #[derive(Debug)]

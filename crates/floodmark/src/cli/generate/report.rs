@@ -9,24 +9,9 @@ use floodmark_generator::Tally;
 use serde::Serialize;
 
 use super::Args;
-use super::plan::Plan;
+use super::plan::{Ending, Plan};
 use super::values::Output;
 use crate::os::usage;
-
-/// Why a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(in crate::cli) enum Ending {
-    /// All events were generated.
-    Count,
-    /// The time was over.
-    Duration,
-    /// It was asked to: SIGINT or SIGTERM.
-    Signal,
-    /// Whoever read standard output stopped reading.
-    #[serde(skip)]
-    ReaderGone,
-}
 
 /// A run that ended well: everything counted here was delivered.
 #[derive(Debug, Serialize)]

@@ -8,8 +8,9 @@ use floodmark_engine::telemetry::{Distribution, LatencyOf, OutputMeter, Telemetr
 use floodmark_engine::watermark::{Standing, Watermark};
 
 use super::names::Metric;
-use crate::http::observer::{Observer, behind, sinks};
+use crate::http::observer::{Observer, behind};
 use crate::http::process::Usage;
+use crate::http::sinks::sinks;
 use crate::http::time::now_ms;
 
 /// A value of a metric.
