@@ -60,6 +60,7 @@ struct Inner {
     checkpoints: Mutex<VecDeque<CheckpointRecord>>,
     retries: Retries,
     samples: Samples,
+    lost_spans: Arc<AtomicU64>,
     starting: Mutex<Option<Starting>>,
 }
 
@@ -133,6 +134,7 @@ impl Telemetry {
             checkpoints: Mutex::default(),
             retries: Retries::default(),
             samples: Samples::new(samples_of_a_kind),
+            lost_spans: Arc::default(),
             starting: Mutex::default(),
         }))
     }
@@ -197,6 +199,11 @@ impl Telemetry {
     /// Samples of what passes by.
     pub fn samples(&self) -> &Samples {
         &self.0.samples
+    }
+
+    /// Spans that were to be sent somewhere and have not arrived: whoever sends them counts here.
+    pub fn lost_spans(&self) -> &Arc<AtomicU64> {
+        &self.0.lost_spans
     }
 
     /// What the start waits for; none once the run reads.

@@ -3,10 +3,12 @@
 mod report;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use floodmark_engine::connect::new_instance;
 use floodmark_engine::runtime::RunOptions;
+use floodmark_engine::telemetry::Telemetry;
 
 use super::engine::{Engine, TICK, ledger, live};
 use super::exit::Failure;
@@ -78,7 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let planned = load::load_and_plan(&args.file, &load::variable)?;
     let name = planned.pipeline.name.clone();
     let instance = new_instance();
-    let traces = start_traces(args.otlp.as_ref(), &planned, &instance)?;
+    let traces = start_traces(args.otlp.as_ref(), &planned, &instance, &telemetry)?;
     log::init(
         &args.log,
         screen.log_writer(),
@@ -122,12 +124,14 @@ fn start_traces(
     to: Option<&Endpoint>,
     planned: &Planned,
     instance: &str,
+    telemetry: &Telemetry,
 ) -> anyhow::Result<Option<Traces>> {
     let start = |endpoint| {
         let identity = Identity {
             pipeline: &planned.pipeline.name,
             instance,
             secrets: Secrets::of(&planned.pipeline, load::variable),
+            lost: Arc::clone(telemetry.lost_spans()),
         };
         Traces::start(endpoint, identity)
     };

@@ -1,5 +1,8 @@
 //! What stands for traces in a build without the feature `otlp`: the flag says so, and that is all.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
 use tracing_subscriber::{Layer, Registry};
 
 use crate::http::Secrets;
@@ -21,6 +24,7 @@ pub(crate) struct Identity<'a> {
     pub(crate) pipeline: &'a str,
     pub(crate) instance: &'a str,
     pub(crate) secrets: Secrets,
+    pub(crate) lost: Arc<AtomicU64>,
 }
 
 /// There are none.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   engine: spans ─> Traces::layer ─> Queue, bounded ─> thread `otlp`: secrets cut out ─> collector
-//!                                       └─ full: counted, said once a minute
+//!                                       └─ full: counted, said once a minute, a metric
 //! ```
 //!
 //! What is sent is said in [`floodmark_engine::telemetry`]; here it is carried away. The engine's
@@ -13,6 +13,7 @@ mod client;
 mod queue;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -30,8 +31,8 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::{Layer, Registry};
 
 use crate::http::Secrets;
-use client::Client;
-use queue::{Intake, Queue};
+use client::{Client, Note, Trouble};
+use queue::{Intake, Loss, Queue};
 
 /// Where traces are received below a collector's address.
 const TRACES_PATH: &str = "v1/traces";
@@ -76,6 +77,8 @@ pub(crate) struct Identity<'a> {
     pub(crate) instance: &'a str,
     /// What must not be sent.
     pub(crate) secrets: Secrets,
+    /// Where spans are counted that do not arrive.
+    pub(crate) lost: Arc<AtomicU64>,
 }
 
 impl Identity<'_> {
@@ -109,10 +112,10 @@ impl Traces {
     /// Starts the thread that delivers them. The collector need not be there.
     pub(crate) fn start(endpoint: &Endpoint, identity: Identity<'_>) -> anyhow::Result<Self> {
         let Endpoint(url) = endpoint;
-        let resource = identity.resource();
+        let (resource, note) = (identity.resource(), Note::default());
         let mut exporter = SpanExporter::builder()
             .with_http()
-            .with_http_client(Client::new(url, ANSWER_TIMEOUT)?)
+            .with_http_client(Client::new(url, ANSWER_TIMEOUT, note.clone())?)
             .with_endpoint(url.as_str())
             .with_protocol(Protocol::HttpBinary)
             .with_timeout(ANSWER_TIMEOUT)
@@ -123,15 +126,26 @@ impl Traces {
             .enable_all()
             .build()
             .context("starting the runtime of traces")?;
-        let queue = Arc::new(Queue::default());
+        let queue = Arc::new(Queue::new(identity.lost));
         let (delivered, secrets) = (Arc::clone(&queue), identity.secrets);
+        let to = url.clone();
         let deliver = move || {
             delivered.deliver(|mut spans| {
                 for span in &mut spans {
                     queue::cut_out(&secrets, span);
                 }
+                let count = spans.len();
                 let sent = io.block_on(exporter.export(spans));
-                sent.map_err(|error| anyhow!(error))
+                let loss = |spans, why| Loss {
+                    spans,
+                    why: anyhow!("{to}: {why}"),
+                };
+                match (sent, note.take()) {
+                    (_, Some(Trouble::Refused { spans, why })) => Err(loss(spans, why)),
+                    (Err(_), Some(Trouble::Unanswered(why))) => Err(loss(count, why)),
+                    (Err(error), None) => Err(loss(count, error.to_string())),
+                    (Ok(()), _) => Ok(()),
+                }
             });
         };
         std::thread::Builder::new()

@@ -1,6 +1,7 @@
 //! Spans that wait to be delivered.
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,8 @@ const REPORT_EVERY: Duration = Duration::from_mins(1);
 pub(super) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
+    /// All spans that were lost, for others to read.
+    lost: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Default)]
@@ -37,10 +40,28 @@ struct State {
     leaving: usize,
     /// Spans that were lost and not spoken of yet.
     lost: usize,
+    /// Why the last of them did not arrive; none if it never left.
+    why: Option<anyhow::Error>,
     /// No more come.
     ending: bool,
     /// All have left.
     ended: bool,
+}
+
+impl State {
+    /// Spans to speak of, and why; from now on they are spoken of.
+    fn told(&mut self) -> (usize, Option<String>) {
+        let why = self.why.take().map(|why| format!("{why:#}"));
+        (std::mem::take(&mut self.lost), why)
+    }
+}
+
+/// Spans of one delivery that did not arrive.
+#[derive(Debug)]
+pub(super) struct Loss {
+    /// So many of them.
+    pub(super) spans: usize,
+    pub(super) why: anyhow::Error,
 }
 
 /// The end of the queue that spans enter by.
@@ -67,11 +88,19 @@ impl SpanProcessor for Intake {
 }
 
 impl Queue {
+    /// A queue that counts here what it loses.
+    pub(super) fn new(lost: Arc<AtomicU64>) -> Self {
+        Self {
+            lost,
+            ..Self::default()
+        }
+    }
+
     /// Takes a span, or counts it as lost if there is no room.
     fn push(&self, span: SpanData) {
         let mut state = self.lock();
         if state.ending || state.waiting.len() >= CAPACITY {
-            state.lost += 1;
+            self.lose(&mut state, 1);
             return;
         }
         state.waiting.push(span);
@@ -81,10 +110,9 @@ impl Queue {
     }
 
     /// Delivers spans with `send` until the end.
-    pub(super) fn deliver(&self, mut send: impl FnMut(Vec<SpanData>) -> anyhow::Result<()>) {
+    pub(super) fn deliver(&self, mut send: impl FnMut(Vec<SpanData>) -> Result<(), Loss>) {
         let mut reported: Option<Instant> = None;
         while let Some(spans) = self.next() {
-            let count = spans.len();
             let outcome = if spans.is_empty() {
                 Ok(())
             } else {
@@ -92,20 +120,16 @@ impl Queue {
             };
             let mut state = self.lock();
             state.leaving = 0;
-            if outcome.is_err() {
-                state.lost += count;
+            if let Err(loss) = outcome {
+                self.lose(&mut state, loss.spans);
+                state.why = Some(loss.why);
             }
             let due = reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY);
             if state.lost > 0 && due {
-                let lost = std::mem::take(&mut state.lost);
+                let told = state.told();
                 drop(state);
                 reported = Some(Instant::now());
-                match outcome {
-                    Ok(()) => tracing::warn!(spans = lost, "traces lost: they came too fast"),
-                    Err(error) => {
-                        tracing::warn!(spans = lost, error = format!("{error:#}"), "traces lost");
-                    }
-                }
+                say(told);
             }
         }
         self.lock().ended = true;
@@ -136,19 +160,35 @@ impl Queue {
             .changed
             .wait_timeout_while(state, timeout, |state| !state.ended);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        let left = state.waiting.len() + state.leaving;
-        let lost = std::mem::take(&mut state.lost) + left;
+        let (told, left) = (state.told(), state.waiting.len() + state.leaving);
+        self.lost.fetch_add(left as u64, Ordering::Relaxed);
         drop(state);
-        if lost > 0 {
+        say(told);
+        if left > 0 {
             tracing::warn!(
-                spans = lost,
+                spans = left,
                 "traces lost: not delivered by the end of the run"
             );
         }
     }
 
+    /// So many spans do not arrive.
+    fn lose(&self, state: &mut State, spans: usize) {
+        state.lost += spans;
+        self.lost.fetch_add(spans as u64, Ordering::Relaxed);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Speaks of spans that were lost, if any were.
+fn say((lost, why): (usize, Option<String>)) {
+    match why {
+        _ if lost == 0 => {}
+        None => tracing::warn!(spans = lost, "traces lost: they came too fast"),
+        why => tracing::warn!(spans = lost, error = why, "traces lost"),
     }
 }
 
@@ -229,6 +269,7 @@ mod tests {
         fill(&queue, CAPACITY + 5);
         let state = queue.lock();
         assert_eq!((state.waiting.len(), state.lost), (CAPACITY, 5));
+        assert_eq!(queue.lost.load(Ordering::Relaxed), 5);
     }
 
     #[test]
@@ -253,11 +294,42 @@ mod tests {
     }
 
     #[test]
+    fn what_has_not_left_by_the_end_is_lost_and_counted() {
+        let queue = Arc::new(Queue::default());
+        fill(&queue, 3);
+        queue.end(Duration::ZERO);
+        assert_eq!(queue.lost.load(Ordering::Relaxed), 3);
+    }
+
+    /// What a collector's refusal is.
+    fn refuse(spans: &[SpanData]) -> Result<(), Loss> {
+        Err(Loss {
+            spans: spans.len(),
+            why: anyhow!("refused"),
+        })
+    }
+
+    #[test]
+    fn why_spans_were_lost_is_known_when_others_have_arrived_since() {
+        let queue = Arc::new(Queue::default());
+        fill(&queue, 3 * BATCH);
+        queue.lock().ending = true;
+        let mut outcomes = [true, true, false].into_iter();
+        queue.deliver(|spans| match outcomes.next() {
+            Some(true) => refuse(&spans),
+            _ => Ok(()),
+        });
+        let told = queue.lock().told();
+        assert_eq!(told, (BATCH, Some("refused".to_owned())));
+    }
+
+    #[test]
     fn losses_after_the_first_are_kept_for_the_next_report() {
         let queue = Arc::new(Queue::default());
         fill(&queue, 2 * BATCH);
         queue.lock().ending = true;
-        queue.deliver(|_| Err(anyhow!("refused")));
+        queue.deliver(|spans| refuse(&spans));
         assert_eq!(queue.lock().lost, BATCH, "the first batch was reported");
+        assert_eq!(queue.lost.load(Ordering::Relaxed), 2 * BATCH as u64);
     }
 }

@@ -145,6 +145,8 @@ metrics! {
         "Time since the last checkpoint that this run completed, or since its start";
     Retries: Counter "floodmark_retries" ["target"]
         "Requests that a server refused for now or did not answer, and transactions sent again: storage or kafka";
+    LostSpans: Counter "floodmark_lost_spans" []
+        "Spans of traces that did not reach the collector; 0 without --otlp";
     Ready: Gauge "floodmark_ready" []
         "Whether events flow, as /readyz says";
     MemoryLimit: Gauge "floodmark_memory_limit" in "bytes" []

@@ -1,6 +1,7 @@
 //! Where each metric's values come from.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use floodmark_engine::runtime::{PartitionStatus, SourceStatus, Status};
@@ -110,6 +111,7 @@ impl Snapshot {
                 vec![(vec![version, pipeline], Value::Count(1))]
             }
             Metric::State
+            | Metric::LostSpans
             | Metric::Ready
             | Metric::MemoryLimit
             | Metric::ProcessCpu
@@ -261,6 +263,10 @@ impl Snapshot {
     fn of_process(&self, metric: Metric) -> Option<Value> {
         match metric {
             Metric::State => Some(Value::Count(self.status.state_bytes as u64)),
+            Metric::LostSpans => {
+                let lost = self.telemetry.lost_spans().load(Ordering::Relaxed);
+                Some(Value::Count(lost))
+            }
             Metric::Ready => Some(truth(self.ready)),
             Metric::MemoryLimit => self.usage.memory_limit_bytes.map(Value::Count),
             Metric::ProcessCpu => Some(Value::Number(self.usage.cpu_seconds)),

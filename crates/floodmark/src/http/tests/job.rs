@@ -119,6 +119,7 @@ pub(super) fn file(brokers: &str, directory: &Path) -> String {
 pub(super) struct Job {
     address: SocketAddr,
     _server: Server,
+    pub(super) telemetry: Telemetry,
     board: StatusBoard,
     stop: StopSignal,
     engine: JoinHandle<Result<Finished, EngineError>>,
@@ -141,8 +142,9 @@ impl Job {
             .build()
             .expect("a runtime");
         let (handle, posted, signal) = (io.handle().clone(), board.clone(), stop.clone());
+        let told = telemetry.clone();
         let engine = std::thread::spawn(move || {
-            let outcome = connect(pipeline, plan, new_instance(), false, handle, telemetry)
+            let outcome = connect(pipeline, plan, new_instance(), false, handle, told)
                 .and_then(|parts| run(parts, RunOptions::default(), &signal, &posted));
             if let Err(error) = &outcome {
                 failure.is(error.to_string());
@@ -152,6 +154,7 @@ impl Job {
         Self {
             address,
             _server: server,
+            telemetry,
             board,
             stop,
             engine,

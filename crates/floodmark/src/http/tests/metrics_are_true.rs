@@ -2,6 +2,7 @@
 //! was put in and what came out.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use super::client::{Events, PATIENCE, get, get_with, wait_for};
 use super::job::{Job, TOPICS, broker, file, produce};
@@ -18,6 +19,9 @@ struct Comparison<'a> {
     brokers: &'a str,
     now_ms: i64,
 }
+
+/// As many as if a collector had been away for two checkpoints.
+const LOST_SPANS: u64 = 24;
 
 /// Times are whole milliseconds; as seconds in binary they are not exact.
 const ROUNDING: f64 = 1e-6;
@@ -119,6 +123,7 @@ impl Comparison<'_> {
             | Metric::CheckpointAge => self.checkpoints(metric, name),
             Metric::StageCpu
             | Metric::Retries
+            | Metric::LostSpans
             | Metric::Ready
             | Metric::MemoryLimit
             | Metric::BuildInfo
@@ -252,6 +257,7 @@ impl Comparison<'_> {
                 self.is(&format!("{name}{{target=\"storage\"}}"), 0.0);
                 self.is(&format!("{name}{{target=\"kafka\"}}"), 0.0);
             }
+            Metric::LostSpans => self.is(name, LOST_SPANS as f64),
             // The run is over.
             Metric::Ready => self.is(name, 0.0),
             Metric::MemoryLimit => {
@@ -307,6 +313,9 @@ fn every_metric_is_there_after_a_run_with_the_value_that_is_true() {
         let page = parse(&get(job.address(), "/metrics").body);
         (page.get("floodmark_ready") == Some(&1.0)).then_some(())
     });
+    job.telemetry
+        .lost_spans()
+        .fetch_add(LOST_SPANS, Ordering::Relaxed);
     job.drain();
     let accept = "Accept: application/openmetrics-text\r\n";
     let open_metrics = get_with(job.address(), "/metrics", accept).body;

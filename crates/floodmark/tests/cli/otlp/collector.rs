@@ -5,7 +5,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -61,6 +63,21 @@ pub(super) struct Collector {
 impl Collector {
     /// One that answers every request with this status.
     pub(super) fn answering(status: &'static str) -> Self {
+        Self::saying(status, Vec::new())
+    }
+
+    /// One that takes every request, but not this many of the spans in it.
+    pub(super) fn refusing(spans: i64, why: &str) -> Self {
+        let answer = ExportTraceServiceResponse {
+            partial_success: Some(ExportTracePartialSuccess {
+                rejected_spans: spans,
+                error_message: why.to_owned(),
+            }),
+        };
+        Self::saying("200 OK", answer.encode_to_vec())
+    }
+
+    fn saying(status: &'static str, body: Vec<u8>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -70,8 +87,10 @@ impl Collector {
                 let mut stream = stream.unwrap();
                 let request = Request::read(&stream);
                 kept.lock().unwrap().push(request);
-                let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
-                stream.write_all(answer.as_bytes()).unwrap();
+                let length = body.len();
+                let head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n");
+                let answer = [head.as_bytes(), &body].concat();
+                stream.write_all(&answer).unwrap();
             }
         });
         Self { url, requests }

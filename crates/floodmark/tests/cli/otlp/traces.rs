@@ -292,7 +292,10 @@ fn is_unaffected_by(url: &str) -> String {
 #[test]
 fn without_a_collector_a_run_does_what_it_does_and_says_what_is_lost() {
     let shown = is_unaffected_by("http://127.0.0.1:1");
-    assert!(shown.contains("traces lost"), "{shown}");
+    let lost = shown.lines().find(|line| line.contains("traces lost"));
+    let lost = lost.unwrap_or_else(|| panic!("{shown}"));
+    assert!(lost.contains("http://127.0.0.1:1/v1/traces"), "{lost}");
+    assert!(lost.contains("Connection refused"), "{lost}");
 }
 
 #[test]
@@ -310,6 +313,19 @@ fn a_collector_that_refuses_is_spoken_of_once() {
     let shown = is_unaffected_by(&collector.url);
     assert_eq!(shown.matches("traces lost").count(), 1, "{shown}");
     assert!(shown.contains("400"), "{shown}");
+}
+
+#[test]
+fn spans_that_a_collector_takes_and_throws_away_are_lost() {
+    let collector = Collector::refusing(2, "quota of the day");
+    let shown = is_unaffected_by(&collector.url);
+    let said = shown.lines().filter(|line| line.contains("traces lost"));
+    let lost = said.map(|line| {
+        assert!(line.contains("quota of the day"), "{line}");
+        let count = line.split("spans=").nth(1).unwrap();
+        count.split(' ').next().unwrap().parse::<usize>().unwrap()
+    });
+    assert_eq!(lost.sum::<usize>(), 2 * collector.requests().len());
 }
 
 #[test]
