@@ -141,7 +141,8 @@ impl Traces {
                     why: anyhow!("{to}: {why}"),
                 };
                 match (sent, note.take()) {
-                    (_, Some(Trouble::Refused { spans, why })) => Err(loss(spans, why)),
+                    // It cannot refuse more than it was sent, whatever it says.
+                    (_, Some(Trouble::Refused { spans, why })) => Err(loss(spans.min(count), why)),
                     (Err(_), Some(Trouble::Unanswered(why))) => Err(loss(count, why)),
                     (Err(error), None) => Err(loss(count, error.to_string())),
                     (Ok(()), _) => Ok(()),

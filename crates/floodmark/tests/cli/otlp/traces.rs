@@ -315,17 +315,33 @@ fn a_collector_that_refuses_is_spoken_of_once() {
     assert!(shown.contains("400"), "{shown}");
 }
 
+/// The spans that the log says were lost, each time because of this.
+fn lost(shown: &str, why: &str) -> usize {
+    let said = shown.lines().filter(|line| line.contains("traces lost"));
+    let lost = said.map(|line| {
+        assert!(line.contains(why), "{line}");
+        let count = line.split("spans=").nth(1).unwrap();
+        count.split(' ').next().unwrap().parse::<usize>().unwrap()
+    });
+    lost.sum()
+}
+
 #[test]
 fn spans_that_a_collector_takes_and_throws_away_are_lost() {
     let collector = Collector::refusing(2, "quota of the day");
     let shown = is_unaffected_by(&collector.url);
-    let said = shown.lines().filter(|line| line.contains("traces lost"));
-    let lost = said.map(|line| {
-        assert!(line.contains("quota of the day"), "{line}");
-        let count = line.split("spans=").nth(1).unwrap();
-        count.split(' ').next().unwrap().parse::<usize>().unwrap()
-    });
-    assert_eq!(lost.sum::<usize>(), 2 * collector.requests().len());
+    let said = lost(&shown, "quota of the day");
+    assert_eq!(said, 2 * collector.requests().len());
+}
+
+#[test]
+fn a_collector_cannot_throw_away_more_than_it_was_sent() {
+    let collector = Collector::refusing(i64::MAX, "all of it");
+    let shown = is_unaffected_by(&collector.url);
+    assert_eq!(
+        lost(&shown, "all of it"),
+        spans(&collector.requests()).len()
+    );
 }
 
 #[test]
