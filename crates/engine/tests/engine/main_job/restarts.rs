@@ -17,6 +17,9 @@ use crate::mortal::Death;
 /// Random cases.
 const CASES: usize = 10;
 
+/// Some checkpoints later.
+const SOON: Duration = Duration::from_millis(300);
+
 /// How a run before the last one ends.
 #[derive(Debug, Clone)]
 enum End {
@@ -24,6 +27,9 @@ enum End {
     Stopped(Duration),
     /// Dies: what is not committed is gone, what is in the air stays there.
     Dies(Death),
+    /// Loses its producer at this time to an instance that had been replaced and slept; goes on by itself,
+    /// and is asked to stop soon after.
+    Ousted(Duration),
 }
 
 fn ends() -> impl Strategy<Value = Vec<End>> {
@@ -31,8 +37,13 @@ fn ends() -> impl Strategy<Value = Vec<End>> {
         (0..200_u64).prop_map(|millis| End::Stopped(Duration::from_millis(millis))),
         (0..200_i64).prop_map(|records| End::Dies(Death::AfterRecords(records))),
         (0..30_i64).prop_map(|step| End::Dies(Death::AtSinkStep(step))),
+        (0..400_u64).prop_map(|millis| End::Ousted(Duration::from_millis(millis))),
     ];
     prop::collection::vec(end, 1..5)
+}
+
+fn running(status: &Status) -> bool {
+    status.phase == Phase::Running
 }
 
 fn run_through(job: &Job, records: &[Record], ends: &[End]) {
@@ -45,8 +56,14 @@ fn run_through(job: &Job, records: &[Record], ends: &[End]) {
         rest = later;
         match end {
             End::Stopped(after) => {
-                let running = |status: &Status| status.phase == Phase::Running;
                 job.run_while(running, *after, || ());
+            }
+            End::Ousted(at) => {
+                let finished = job.run_while(running, SOON, || {
+                    std::thread::sleep(*at);
+                    job.open_alerts();
+                });
+                eprintln!("{end:?}: {:?}", finished.status.checkpoint.generation);
             }
             End::Dies(death) => {
                 let (stop, board) = (StopSignal::new(), StatusBoard::new());
