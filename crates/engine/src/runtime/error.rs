@@ -45,7 +45,8 @@ pub enum EngineError {
     #[error(
         "output '{sink}': {attempted}: the broker no longer takes this instance's transactions, but no \
          other instance has taken over. Either a transaction took longer than its timeout, or an \
-         instance that was replaced has interfered before it noticed; nothing is lost"
+         instance that was replaced has interfered before it noticed. Nothing is lost. If it comes again and \
+         again, see that nothing holds this process up for that long, and that no older instance is left"
     )]
     Ousted {
         /// The sink's name.

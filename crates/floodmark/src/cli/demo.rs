@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use floodmark_broker::Broker;
 use floodmark_engine::connect::new_instance;
-use floodmark_engine::runtime::{RunOptions, Status};
+use floodmark_engine::runtime::{Phase, RunOptions, Status};
 use floodmark_engine::telemetry::Telemetry;
 
 use self::directory::{Directory, Position};
@@ -334,9 +334,9 @@ impl Demo {
     }
 }
 
-/// Whether the engine has read up to these ends.
+/// Whether the engine has read up to these ends. One that begins anew shows what its last run had read.
 fn has_read(status: &Status, source: &str, ends: &Ends) -> bool {
-    let Some(source) = status.sources.get(source) else {
+    let (Phase::Running, Some(source)) = (status.phase, status.sources.get(source)) else {
         return false;
     };
     let next_offset = |id: i32| {
